@@ -1,1 +1,3 @@
-//! x
+//! The `stint` node.
+
+pub mod ports;

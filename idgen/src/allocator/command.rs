@@ -1,0 +1,80 @@
+//! What can be asked of the allocator.
+
+use serde::{Deserialize, Serialize};
+
+/// A process that holds ranges: a random 128-bit number drawn at each process start.
+///
+/// A restarted process is another holder, so nothing it held before can be mistaken for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HolderId(pub u128);
+
+/// The name of a namespace: 1 to 64 characters of `a-z0-9._-`, beginning with a letter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NamespaceName(String);
+
+/// What a namespace is made with. The start is immutable after the first grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceSpec {
+    /// The first id that may be granted.
+    pub start: u64,
+    /// One past the last id that may be granted: nothing is granted beyond, nothing wraps.
+    pub limit: u64,
+    /// The largest block one grant may have, in ids.
+    pub max_block: u64,
+}
+
+/// One command to the state machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes a namespace. Asking again with the same spec is answered as done.
+    CreateNamespace {
+        /// Its name.
+        name: NamespaceName,
+        /// What it is made with.
+        spec: NamespaceSpec,
+    },
+    /// Takes a range out of a namespace, at most `want` ids. Idempotent by (holder, request).
+    Grant {
+        /// Where from.
+        namespace: NamespaceName,
+        /// How many ids are wanted, from 1; the grant may be smaller, never empty.
+        want: u64,
+        /// Who asks.
+        holder: HolderId,
+        /// What people call the holder (a host name); a label, without meaning for uniqueness.
+        label: String,
+        /// The holder's request number: it counts up over all its grants, from 1, and a retry repeats it.
+        request: u64,
+    },
+    /// Accounts for a grant that is done with: ids from `used_to` on were not used. They are never granted again.
+    Return {
+        /// Whose grant.
+        holder: HolderId,
+        /// Which grant.
+        grant: super::GrantId,
+        /// One past the last id that was used; the grant's start if none was.
+        used_to: u64,
+    },
+    /// Raises the lowest id that a namespace may still grant. Floors only rise.
+    RaiseFloor {
+        /// Which namespace.
+        namespace: NamespaceName,
+        /// The new floor.
+        floor: u64,
+    },
+    /// Raises the highest Postgres timeline seen (a max register).
+    RaiseTimeline {
+        /// A timeline that was seen.
+        timeline: u64,
+    },
+}
+
+/// A command with the leader's time stamp: one entry of the replicated log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Milliseconds since the Unix epoch by the leader's stamp; applying nodes read no clock.
+    pub at_ms: u64,
+    /// What to apply.
+    pub command: Command,
+}

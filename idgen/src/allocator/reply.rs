@@ -1,0 +1,120 @@
+//! What the allocator answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::{HolderId, NamespaceName, NamespaceSpec};
+use crate::IdRange;
+
+/// The number of a grant: unique within the allocator, counting up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrantId(pub u64);
+
+/// A range that now belongs to a holder, for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its number.
+    pub id: GrantId,
+    /// Where it was taken from.
+    pub namespace: NamespaceName,
+    /// The ids.
+    pub range: IdRange,
+    /// Who holds it.
+    pub holder: HolderId,
+    /// When it was granted: the stamped time, Unix milliseconds.
+    pub granted_at_ms: u64,
+}
+
+/// How a namespace's ids were spent. `granted = live + used + returned + lost` at every moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceTotals {
+    /// Ids granted.
+    pub granted: u64,
+    /// Ids in grants that are neither returned nor lost yet.
+    pub live: u64,
+    /// Ids reported as used.
+    pub used: u64,
+    /// Ids reported as not used.
+    pub returned: u64,
+    /// Ids of grants whose holder vanished without a report.
+    pub lost: u64,
+}
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The namespace exists with this spec.
+    Namespace {
+        /// Its spec.
+        spec: NamespaceSpec,
+        /// Whether this command made it (false: it was there, with the same spec).
+        created: bool,
+    },
+    /// The range that was granted; a retry is answered with the same grant.
+    Granted(Grant),
+    /// The return was accounted for.
+    Returned {
+        /// Ids that went unused.
+        unused: u64,
+    },
+    /// The namespace's floor (the next id that may be granted) after the command.
+    Floor(u64),
+    /// The highest timeline seen, after the command.
+    Timeline(u64),
+    /// Nothing was changed, and why.
+    Refused(Refusal),
+}
+
+/// Why a command was refused. A refusal changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// No namespace has the name.
+    #[error("there is no namespace `{0}`")]
+    UnknownNamespace(NamespaceName),
+    /// The namespace exists with another spec.
+    #[error("the namespace `{name}` exists already, with other settings")]
+    NamespaceDiffers {
+        /// Its name.
+        name: NamespaceName,
+        /// What it was made with.
+        spec: NamespaceSpec,
+    },
+    /// The spec can't be served (empty span, no block size).
+    #[error("a namespace needs a start below its limit and a block size of 1 or more")]
+    BadSpec,
+    /// No more namespaces may be made.
+    #[error("the limit of {0} namespaces is reached")]
+    TooManyNamespaces(u32),
+    /// A grant of no ids was asked for.
+    #[error("a grant must be of 1 id or more")]
+    NothingWanted,
+    /// Every id of the namespace is granted.
+    #[error("the namespace `{0}` has no ids left")]
+    Exhausted(NamespaceName),
+    /// The request number is below the holder's last: its answer is forgotten.
+    #[error("the request is older than the holder's last, {last}")]
+    StaleRequest {
+        /// The holder's last request number.
+        last: u64,
+    },
+    /// The last request with this number asked for something else.
+    #[error("request {0} was made before, for something else")]
+    RequestReused(u64),
+    /// The grant is not live: returned, lost, or never made.
+    #[error("the grant {0:?} is not live")]
+    GrantNotLive(GrantId),
+    /// The grant belongs to another holder.
+    #[error("the grant belongs to another holder")]
+    ForeignGrant,
+    /// The position reported as used lies outside the grant.
+    #[error("the position {used_to} lies outside the grant")]
+    OutsideGrant {
+        /// What was reported.
+        used_to: u64,
+    },
+    /// A floor past the namespace's limit was asked for.
+    #[error("the floor {floor} lies past the namespace's limit")]
+    FloorPastLimit {
+        /// What was asked for.
+        floor: u64,
+    },
+}
