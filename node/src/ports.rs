@@ -3,3 +3,8 @@
 pub mod clock;
 pub mod coordination;
 pub mod entropy;
+pub mod id_source;
+pub mod key_store;
+pub mod link_cache;
+pub mod link_store;
+pub mod spawn;

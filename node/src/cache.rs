@@ -1,0 +1,3 @@
+//! Adapters of the cache port.
+
+pub mod memory;

@@ -1,0 +1,194 @@
+//! The in-process cache: bounded, at most a minute old, and never behind a change that was noted.
+//!
+//! Version floors make the last promise: noting a change records the new version of the key, and a reader that comes
+//! back from the store with an older one can neither store nor answer it. Floors are forgotten once no such reader
+//! can be under way any more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use stint_idgen::Key;
+
+use crate::domain::access::OwnerId;
+use crate::domain::alias::Alias;
+use crate::domain::link::Link;
+use crate::domain::target_url::UrlHash;
+use crate::ports::clock::Clock;
+use crate::ports::link_cache::LinkCache;
+
+/// How long a floor is kept: far longer than any read of the store is allowed to take.
+const FLOOR_KEPT: Duration = Duration::from_mins(1);
+
+/// Links, aliases and targets in this process's memory.
+#[derive(Debug)]
+pub struct MemoryLinkCache {
+    links: Cache<Key, Entry>,
+    aliases: Cache<Alias, Key>,
+    targets: Cache<(OwnerId, UrlHash), Key>,
+    floors: Mutex<Floors>,
+    ttl: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    link: Arc<Link>,
+    stored_at: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Floors {
+    versions: HashMap<Key, i64>,
+    noted: VecDeque<(Duration, Key, i64)>,
+}
+
+impl MemoryLinkCache {
+    /// A cache of at most `entries` links (and as many aliases and targets), each remembered for at most `ttl`.
+    pub fn new(entries: usize, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            links: Cache::new(entries),
+            aliases: Cache::new(entries),
+            targets: Cache::new(entries),
+            floors: Mutex::default(),
+            ttl,
+            clock,
+        }
+    }
+
+    fn floors(&self) -> std::sync::MutexGuard<'_, Floors> {
+        // A poisoned lock holds whole entries still: every change of it is one insert or removal.
+        self.floors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, link: &Arc<Link>) {
+        self.links.insert(link.key, Entry { link: Arc::clone(link), stored_at: self.clock.monotonic() });
+    }
+}
+
+impl Floors {
+    fn get(&self, key: Key) -> i64 {
+        self.versions.get(&key).copied().unwrap_or(0)
+    }
+
+    fn raise(&mut self, key: Key, version: i64, now: Duration) {
+        while let Some(&(at, old, raised_to)) = self.noted.front() {
+            if now < at + FLOOR_KEPT {
+                break;
+            }
+            self.noted.pop_front();
+            if self.get(old) == raised_to {
+                self.versions.remove(&old);
+            }
+        }
+        if version > self.get(key) {
+            self.versions.insert(key, version);
+            self.noted.push_back((now, key, version));
+        }
+    }
+}
+
+impl LinkCache for MemoryLinkCache {
+    fn link(&self, key: Key) -> Option<Arc<Link>> {
+        let entry = self.links.get(&key)?;
+        (self.clock.monotonic() < entry.stored_at + self.ttl).then_some(entry.link)
+    }
+
+    fn remember(&self, link: &Arc<Link>) {
+        // The floor's lock is held over the insert, so that no change is noted in between.
+        let floors = self.floors();
+        if link.version >= floors.get(link.key) {
+            self.put(link);
+        }
+    }
+
+    fn note_change(&self, link: &Arc<Link>) {
+        let mut floors = self.floors();
+        floors.raise(link.key, link.version, self.clock.monotonic());
+        if link.version >= floors.get(link.key) {
+            self.put(link);
+        }
+    }
+
+    fn floor(&self, key: Key) -> i64 {
+        self.floors().get(key)
+    }
+
+    fn alias(&self, alias: &Alias) -> Option<Key> {
+        self.aliases.get(alias)
+    }
+
+    fn remember_alias(&self, alias: &Alias, key: Key) {
+        self.aliases.insert(alias.clone(), key);
+    }
+
+    fn target(&self, owner: OwnerId, hash: UrlHash) -> Option<Key> {
+        self.targets.get(&(owner, hash))
+    }
+
+    fn remember_target(&self, owner: OwnerId, hash: UrlHash, key: Key) {
+        self.targets.insert((owner, hash), key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::timestamp::UnixMs;
+    use crate::ports::clock::ManualClock;
+
+    fn link(version: i64) -> Arc<Link> {
+        Arc::new(Link {
+            key: Key::new(7).unwrap(),
+            alias: None,
+            owner: OwnerId(1),
+            version,
+            created_at: UnixMs::new(0).unwrap(),
+            content: None,
+        })
+    }
+
+    fn cache() -> (MemoryLinkCache, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::default());
+        (MemoryLinkCache::new(100, Duration::from_secs(30), Arc::clone(&clock) as Arc<dyn Clock>), clock)
+    }
+
+    #[test]
+    fn a_link_is_remembered_until_its_time_is_over() {
+        let (cache, clock) = cache();
+        cache.remember(&link(1));
+        clock.advance(Duration::from_secs(29));
+        assert!(cache.link(link(1).key).is_some());
+        clock.advance(Duration::from_secs(1));
+        assert!(cache.link(link(1).key).is_none());
+    }
+
+    #[test]
+    fn a_reader_that_comes_late_does_not_bring_an_old_version_back() {
+        let (cache, _) = cache();
+        cache.note_change(&link(2));
+        cache.remember(&link(1));
+        assert_eq!(cache.link(link(1).key).unwrap().version, 2);
+        assert_eq!(cache.floor(link(1).key), 2);
+    }
+
+    #[test]
+    fn of_two_changes_the_later_one_stays_whichever_is_noted_last() {
+        let (cache, _) = cache();
+        cache.note_change(&link(3));
+        cache.note_change(&link(2));
+        assert_eq!(cache.link(link(1).key).unwrap().version, 3);
+    }
+
+    #[test]
+    fn floors_are_forgotten_after_a_minute() {
+        let (cache, clock) = cache();
+        cache.note_change(&link(2));
+        clock.advance(FLOOR_KEPT);
+        let other = Arc::new(Link { key: Key::new(8).unwrap(), ..(*link(2)).clone() });
+        cache.note_change(&other);
+        assert_eq!(cache.floor(link(1).key), 0);
+        assert_eq!(cache.floor(other.key), 2);
+    }
+}

@@ -1,0 +1,3 @@
+//! Adapters of the id source ports.
+
+pub mod raft;

@@ -1,0 +1,248 @@
+//! Ids from the Raft-coordinated allocator.
+//!
+//! Each namespace has a pool with a block in use and the next one at hand; a task keeps it filled, so that drawing an
+//! id neither waits nor locks. For `links` each block is recorded in the database before any of its ids is served.
+
+mod refill;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stint_idgen::allocator::{Command, NamespaceName, NamespaceSpec, Refusal, Reply};
+use stint_idgen::{IdRange, Key, Lane, Pool};
+use tokio::sync::{Notify, watch};
+
+use crate::metrics::IdMetrics;
+use crate::ports::clock::Clock;
+use crate::ports::coordination::Allocator;
+use crate::ports::entropy::Entropy;
+use crate::ports::id_source::{IdError, IdIssuer, KeySource};
+use crate::ports::link_store::FenceStore;
+use crate::ports::spawn::Spawn;
+
+/// The largest block that a namespace grants at once; what a holder wants is bounded by its own settings as well.
+pub const MAX_BLOCK: u64 = 1 << 30;
+
+/// How a node holds ids.
+#[derive(Clone, Debug)]
+pub struct RaftIdOptions {
+    /// What people call this node in the allocator's records.
+    pub label: String,
+    /// How long the blocks at hand should last at the measured rate.
+    pub headroom: Duration,
+    /// The smallest block to ask for, in ids.
+    pub min_block: u64,
+    /// The largest block to ask for, in ids.
+    pub max_block: u64,
+    /// How long a draw waits for a block before it fails.
+    pub patience: Duration,
+}
+
+/// What every pool of this process shares.
+#[derive(Debug)]
+struct Context {
+    allocator: Arc<dyn Allocator>,
+    fence: Arc<dyn FenceStore>,
+    options: RaftIdOptions,
+    metrics: IdMetrics,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    spawn: Arc<dyn Spawn>,
+}
+
+/// Ids of all namespaces, from the Raft-coordinated allocator.
+#[derive(Debug)]
+pub struct RaftIds {
+    context: Arc<Context>,
+    links: Arc<NamespacePool>,
+    others: RwLock<HashMap<NamespaceName, Arc<NamespacePool>>>,
+}
+
+/// One namespace's pool, as drawers and its refill task share it.
+#[derive(Debug)]
+struct NamespacePool {
+    namespace: NamespaceName,
+    pool: Pool,
+    /// Wakes the refill task.
+    refill: Notify,
+    /// Whether the refill task was woken already.
+    asked: AtomicBool,
+    /// The largest single draw that waits: the next block is at least that large.
+    wanted: AtomicU64,
+    /// Counts blocks; wakes those who wait for one.
+    arrivals: watch::Sender<Arrivals>,
+}
+
+/// How many blocks came, and why no more will.
+#[derive(Clone, Debug, Default)]
+struct Arrivals {
+    blocks: u64,
+    ended: Option<Ended>,
+}
+
+/// Why a pool gets no more blocks.
+#[derive(Clone, Debug)]
+enum Ended {
+    Refused(Refusal),
+    LaneTaken,
+}
+
+impl From<Ended> for IdError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Refused(Refusal::Exhausted(_)) => Self::Exhausted,
+            Ended::Refused(refusal) => Self::Refused(refusal),
+            Ended::LaneTaken => Self::LaneTaken,
+        }
+    }
+}
+
+impl RaftIds {
+    /// Draws from `allocator`, recording blocks of links in `fence`. The namespace `links` is made if it isn't there.
+    ///
+    /// # Errors
+    /// [`IdError`] when the allocator doesn't know `links` and can't make it.
+    #[expect(clippy::too_many_arguments, reason = "the composition root calls it once")]
+    pub async fn start(
+        allocator: Arc<dyn Allocator>,
+        fence: Arc<dyn FenceStore>,
+        options: RaftIdOptions,
+        metrics: IdMetrics,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        spawn: Arc<dyn Spawn>,
+    ) -> Result<Self, IdError> {
+        let context = Arc::new(Context { allocator, fence, options, metrics, clock, entropy, spawn });
+        context.create(NamespaceName::links(), links_spec()).await?;
+        let links = NamespacePool::start(NamespaceName::links(), &context);
+        Ok(Self { context, links, others: RwLock::default() })
+    }
+
+    /// The pool of a namespace, started when it is first used.
+    async fn pool(&self, namespace: &NamespaceName) -> Result<Arc<NamespacePool>, IdError> {
+        if let Some(pool) = self.others.read().unwrap_or_else(PoisonError::into_inner).get(namespace) {
+            return Ok(Arc::clone(pool));
+        }
+        let status = self.context.allocator.status().await;
+        if !status.namespaces.iter().any(|known| known.name == *namespace) {
+            return Err(IdError::Refused(Refusal::UnknownNamespace(namespace.clone())));
+        }
+        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+        let pool =
+            others.entry(namespace.clone()).or_insert_with(|| NamespacePool::start(namespace.clone(), &self.context));
+        Ok(Arc::clone(pool))
+    }
+}
+
+/// The namespace of links is the whole Raft lane: its ids are the lane's counters.
+pub fn links_spec() -> NamespaceSpec {
+    NamespaceSpec { start: 0, limit: Lane::CAPACITY, max_block: MAX_BLOCK }
+}
+
+impl Context {
+    async fn create(&self, name: NamespaceName, spec: NamespaceSpec) -> Result<(NamespaceSpec, bool), IdError> {
+        match self.allocator.submit(Command::CreateNamespace { name, spec }).await? {
+            Reply::Namespace { spec, created } => Ok((spec, created)),
+            Reply::Refused(refusal) => Err(IdError::Refused(refusal)),
+            reply => unreachable!("creating a namespace is not answered with {reply:?}"),
+        }
+    }
+}
+
+impl NamespacePool {
+    fn start(namespace: NamespaceName, context: &Arc<Context>) -> Arc<Self> {
+        let (pool, filler) = Pool::new();
+        let shared = Arc::new(Self {
+            namespace,
+            pool,
+            refill: Notify::new(),
+            asked: AtomicBool::new(true),
+            wanted: AtomicU64::new(0),
+            arrivals: watch::Sender::default(),
+        });
+        let task = refill::run(Arc::clone(&shared), filler, Arc::clone(context));
+        context.spawn.spawn("id refill", Box::pin(task));
+        shared
+    }
+
+    /// Draws with `draw` until it has something, waiting for blocks between tries.
+    async fn draw<T>(&self, context: &Context, wanted: u64, draw: impl Fn(&Pool) -> Option<T>) -> Result<T, IdError> {
+        if let Some(drawn) = draw(&self.pool) {
+            self.ask_in_time();
+            return Ok(drawn);
+        }
+        context.metrics.stalls.increment(1);
+        self.wanted.fetch_max(wanted, Ordering::Relaxed);
+        let patience = context.options.patience;
+        tokio::time::timeout(patience, self.wait(draw)).await.unwrap_or(Err(IdError::Stalled { waited: patience }))
+    }
+
+    async fn wait<T>(&self, draw: impl Fn(&Pool) -> Option<T>) -> Result<T, IdError> {
+        let mut arrivals = self.arrivals.subscribe();
+        loop {
+            let ended = arrivals.borrow_and_update().ended.clone();
+            if let Some(drawn) = draw(&self.pool) {
+                return Ok(drawn);
+            }
+            if let Some(ended) = ended {
+                return Err(ended.into());
+            }
+            self.ask();
+            if arrivals.changed().await.is_err() {
+                // The refill task is gone: the node is stopping.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Asks for the next block while half of the current one remains.
+    fn ask_in_time(&self) {
+        if self.pool.wants_block() {
+            self.ask();
+        }
+    }
+
+    fn ask(&self) {
+        if !self.asked.swap(true, Ordering::AcqRel) {
+            self.refill.notify_one();
+        }
+    }
+}
+
+#[async_trait]
+impl KeySource for RaftIds {
+    async fn next_key(&self) -> Result<Key, IdError> {
+        let counter = self.links.draw(&self.context, 1, Pool::next).await?;
+        self.context.metrics.issued_to_links.increment(1);
+        Lane::Raft.key(counter).ok_or(IdError::Exhausted)
+    }
+}
+
+#[async_trait]
+impl IdIssuer for RaftIds {
+    async fn issue(&self, namespace: &NamespaceName, count: u64) -> Result<Vec<IdRange>, IdError> {
+        let pool = self.pool(namespace).await?;
+        let mut ranges = Vec::new();
+        let mut missing = count;
+        while missing > 0 {
+            let range = pool.draw(&self.context, missing, |pool| pool.take(missing)).await?;
+            missing -= range.len();
+            ranges.push(range);
+        }
+        self.context.metrics.issued(namespace).increment(count);
+        Ok(ranges)
+    }
+
+    async fn create_namespace(
+        &self,
+        name: NamespaceName,
+        spec: NamespaceSpec,
+    ) -> Result<(NamespaceSpec, bool), IdError> {
+        self.context.create(name, spec).await
+    }
+}

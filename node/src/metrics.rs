@@ -1,0 +1,145 @@
+//! Every metric, once: its name, help text, unit and labels. Components get handles, not names.
+//!
+//! Each node has a registry of its own (no global recorder), so that several can live in one test process. Handles are
+//! registered once and kept: a look-up per request would cost more than counting.
+
+mod http;
+mod ids;
+mod links;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+pub use http::{HttpMetrics, Method};
+pub use ids::IdMetrics;
+pub use links::LinkMetrics;
+
+/// Bounds of all durations, in seconds: from a cache hit to a time-out.
+const DURATION_BOUNDS: [f64; 14] =
+    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// Bounds of batch sizes, in links.
+const BATCH_BOUNDS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// The registry of one node.
+#[derive(Clone)]
+pub struct Registry {
+    recorder: Arc<PrometheusRecorder>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Registry")
+    }
+}
+
+/// Why there is no registry: a mistake in the bounds above.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics registry can't be built")]
+pub struct RegistryError(#[from] metrics_exporter_prometheus::BuildError);
+
+impl Registry {
+    /// An empty registry that knows the build.
+    ///
+    /// # Errors
+    /// [`RegistryError`] if the histogram bounds are refused.
+    pub fn new() -> Result<Self, RegistryError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BOUNDS)?
+            .set_buckets_for_metric(Matcher::Suffix("_links".to_owned()), &BATCH_BOUNDS)?
+            .build_recorder();
+        let registry = Self { recorder: Arc::new(recorder) };
+        registry.describe_gauge("stint_build_info", Unit::Count, "1, labelled with the version of this node.");
+        registry.gauge("stint_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        Ok(registry)
+    }
+
+    /// Everything, in the Prometheus text format.
+    pub fn render(&self) -> String {
+        self.handle().render()
+    }
+
+    /// Folds raw histogram samples into buckets. They pile up in memory until this is called.
+    pub fn run_upkeep(&self) {
+        self.handle().run_upkeep();
+    }
+
+    fn handle(&self) -> PrometheusHandle {
+        self.recorder.handle()
+    }
+
+    fn describe_counter(&self, name: &'static str, unit: Unit, help: &'static str) {
+        self.recorder.describe_counter(name.into(), Some(unit), help.into());
+    }
+
+    fn describe_gauge(&self, name: &'static str, unit: Unit, help: &'static str) {
+        self.recorder.describe_gauge(name.into(), Some(unit), help.into());
+    }
+
+    fn describe_histogram(&self, name: &'static str, unit: Unit, help: &'static str) {
+        self.recorder.describe_histogram(name.into(), Some(unit), help.into());
+    }
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.recorder.register_counter(&key(name, labels), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.recorder.register_gauge(&key(name, labels), &METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.recorder.register_histogram(&key(name, labels), &METADATA)
+    }
+}
+
+/// The exporter ignores it, the trait asks for it.
+static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+    let labels: Vec<Label> = labels.iter().map(|(label, value)| Label::new(*label, (*value).to_owned())).collect();
+    Key::from_parts(name, labels)
+}
+
+/// Handles of one metric whose label values are only known at run time: registered when first used.
+#[derive(Debug)]
+struct Family<K, H> {
+    handles: RwLock<HashMap<K, H>>,
+}
+
+impl<K, H> Default for Family<K, H> {
+    fn default() -> Self {
+        Self { handles: RwLock::default() }
+    }
+}
+
+impl<K: Hash + Eq, H: Clone> Family<K, H> {
+    fn get(&self, key: K, register: impl FnOnce(&K) -> H) -> H {
+        if let Some(handle) = self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return handle.clone();
+        }
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        let handle = register(&key);
+        handles.entry(key).or_insert(handle).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_registries_count_apart_and_render_help_and_type() {
+        let (one, two) = (Registry::new().unwrap(), Registry::new().unwrap());
+        let ids = IdMetrics::new(&one, "raft");
+        let _ = IdMetrics::new(&two, "raft");
+        ids.stalls.increment(3);
+        assert!(one.render().contains("\nstint_id_stalls_total 3\n"), "{}", one.render());
+        assert!(two.render().contains("\nstint_id_stalls_total 0\n"), "{}", two.render());
+        assert!(one.render().contains("# TYPE stint_id_stalls_total counter"), "{}", one.render());
+        assert!(one.render().contains("# HELP stint_id_stalls_total "), "{}", one.render());
+    }
+}

@@ -1,0 +1,64 @@
+//! Where ids come from.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stint_idgen::allocator::{NamespaceName, NamespaceSpec, Refusal};
+use stint_idgen::{IdRange, Key};
+
+use super::coordination::CoordinationError;
+use super::link_store::StoreError;
+
+/// Draws keys for links.
+#[async_trait]
+pub trait KeySource: Send + Sync + std::fmt::Debug + 'static {
+    /// The next key. Waits a bounded time for the next block when none is at hand.
+    async fn next_key(&self) -> Result<Key, IdError>;
+}
+
+/// Issues ids of namespaces to the outside.
+#[async_trait]
+pub trait IdIssuer: Send + Sync + std::fmt::Debug + 'static {
+    /// Exactly `count` ids, as few ranges as the blocks at hand allow.
+    async fn issue(&self, namespace: &NamespaceName, count: u64) -> Result<Vec<IdRange>, IdError>;
+
+    /// Makes a namespace; the flag says whether it is new.
+    async fn create_namespace(&self, name: NamespaceName, spec: NamespaceSpec)
+    -> Result<(NamespaceSpec, bool), IdError>;
+}
+
+/// Why there is no id.
+#[derive(Debug, thiserror::Error)]
+pub enum IdError {
+    /// No block came in time.
+    #[error("no ids are at hand and no new block came within {waited:?}")]
+    Stalled {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The allocator refused.
+    #[error("the allocator refused")]
+    Refused(#[source] Refusal),
+    /// The source has issued its last id.
+    #[error("the id source has issued its last id")]
+    Exhausted,
+    /// The allocator can't be asked.
+    #[error("the allocator gave no answer")]
+    Allocator(#[from] CoordinationError),
+    /// The block could not be fenced in the database.
+    #[error("the block could not be recorded in the database")]
+    Fence(#[source] StoreError),
+    /// Another source took over the lane while this one was running.
+    #[error("another id source has taken over this lane of the database")]
+    LaneTaken,
+}
+
+impl IdError {
+    /// Whether the same draw may succeed later.
+    pub const fn retryable(&self) -> bool {
+        match self {
+            Self::Stalled { .. } | Self::Allocator(_) | Self::Fence(_) => true,
+            Self::Refused(_) | Self::Exhausted | Self::LaneTaken => false,
+        }
+    }
+}

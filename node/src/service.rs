@@ -1,0 +1,9 @@
+//! The use cases, over ports: no HTTP, no SQL, no Raft.
+
+pub mod batch;
+pub mod create;
+pub mod issue_ids;
+pub mod keys;
+pub mod links;
+pub mod resolve;
+mod single_flight;

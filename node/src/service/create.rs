@@ -1,0 +1,247 @@
+//! Creating links: validate → reuse? → draw a key → batch → insert → write through the cache → answer.
+
+use std::sync::Arc;
+
+use stint_idgen::{AliasPlace, Key, KeyCodec};
+
+use super::batch::{BatchError, Batcher};
+use crate::domain::access::OwnerId;
+use crate::domain::alias::{Alias, is_reserved};
+use crate::domain::label::{Tags, Title};
+use crate::domain::link::{Link, LinkContent};
+use crate::domain::target_url::TargetUrl;
+use crate::domain::timestamp::UnixMs;
+use crate::ports::clock::Clock;
+use crate::ports::id_source::{IdError, KeySource};
+use crate::ports::link_cache::LinkCache;
+use crate::ports::link_store::{CreateOutcome, Idempotency, LinkStore, NewLink, StoreError};
+
+/// Keys drawn for one link before giving up. One in 62^7 codes per existing short alias is taken: two in a row never
+/// happen by chance.
+const DRAWS: usize = 8;
+
+/// A link that somebody wants.
+#[derive(Clone, Debug)]
+pub struct CreateRequest {
+    /// Who wants it.
+    pub owner: OwnerId,
+    /// Where it should lead.
+    pub url: TargetUrl,
+    /// How it should be called.
+    pub alias: Option<Alias>,
+    /// When it should end.
+    pub expires_at: Option<UnixMs>,
+    /// How often it may be followed.
+    pub max_visits: Option<i64>,
+    /// Its title.
+    pub title: Option<Title>,
+    /// Its tags.
+    pub tags: Tags,
+    /// Whether an existing link will do: yes for plain requests, unless said otherwise.
+    pub reuse: Option<bool>,
+    /// What makes a repeat recognisable.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl CreateRequest {
+    /// Whether the request asks for nothing but a target.
+    fn is_plain(&self) -> bool {
+        self.alias.is_none()
+            && self.expires_at.is_none()
+            && self.max_visits.is_none()
+            && self.title.is_none()
+            && self.tags.is_empty()
+    }
+}
+
+/// A link that answers a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedLink {
+    /// The link.
+    pub link: Arc<Link>,
+    /// Whether it is new (or was, when the request was first made).
+    pub created: bool,
+}
+
+/// Why no link was created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The alias names another link.
+    #[error("the alias `{0}` is taken")]
+    AliasTaken(Alias),
+    /// The target is Stint itself.
+    #[error("the URL leads to Stint's own host `{0}`")]
+    LeadsBack(String),
+    /// The expiry has passed already.
+    #[error("the expiry {0} has passed")]
+    ExpiryPassed(UnixMs),
+    /// Reuse was asked for, together with something that an existing link doesn't have.
+    #[error("only a plain link can be reused")]
+    ReuseNotPlain,
+    /// The idempotency key came with another request before.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyMismatch,
+    /// No key could be drawn.
+    #[error("no key could be drawn for the link")]
+    Ids(#[from] IdError),
+    /// The link could not be stored.
+    #[error("the link could not be stored")]
+    Store(#[source] BatchError),
+}
+
+impl From<StoreError> for CreateError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(BatchError::Store(error))
+    }
+}
+
+/// What is Stint's own: links there would lead in circles.
+#[derive(Clone, Debug, Default)]
+pub struct OwnAuthorities(pub Vec<(String, u16)>);
+
+impl OwnAuthorities {
+    /// Refuses a target that leads to Stint itself.
+    ///
+    /// # Errors
+    /// [`CreateError::LeadsBack`].
+    pub fn check(&self, url: &TargetUrl) -> Result<(), CreateError> {
+        match url.authority() {
+            Some(authority) if self.0.contains(&authority) => Err(CreateError::LeadsBack(authority.0)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Creates links.
+#[derive(Debug)]
+pub struct CreateLinks {
+    keys: Arc<dyn KeySource>,
+    store: Arc<dyn LinkStore>,
+    writes: Batcher<NewLink, CreateOutcome>,
+    cache: Arc<dyn LinkCache>,
+    codec: Arc<KeyCodec>,
+    own: Arc<OwnAuthorities>,
+    clock: Arc<dyn Clock>,
+}
+
+impl CreateLinks {
+    /// Creates links with keys from `keys`, stored through `writes`.
+    pub fn new(
+        keys: Arc<dyn KeySource>,
+        store: Arc<dyn LinkStore>,
+        writes: Batcher<NewLink, CreateOutcome>,
+        cache: Arc<dyn LinkCache>,
+        codec: Arc<KeyCodec>,
+        own: Arc<OwnAuthorities>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { keys, store, writes, cache, codec, own, clock }
+    }
+
+    /// Creates the link, or answers with the one that is as good. It is durable when this returns.
+    ///
+    /// # Errors
+    /// [`CreateError`]; nothing was created.
+    pub async fn create(&self, request: CreateRequest) -> Result<CreatedLink, CreateError> {
+        let now = UnixMs::from_clock(self.clock.unix_ms());
+        let reuse = self.check(&request, now)?;
+        // A request with an idempotency key goes to the store, which remembers it together with its outcome.
+        if reuse && request.idempotency.is_none()
+            && let Some(link) = self.find_reusable(&request).await?
+        {
+            return Ok(CreatedLink { link, created: false });
+        }
+        let created = self.insert(request, reuse, now).await?;
+        self.remember(&created.link, reuse);
+        Ok(created)
+    }
+
+    /// Whether an existing link will do, if the request makes sense.
+    fn check(&self, request: &CreateRequest, now: UnixMs) -> Result<bool, CreateError> {
+        self.own.check(&request.url)?;
+        if let Some(expiry) = request.expires_at.filter(|expiry| *expiry <= now) {
+            return Err(CreateError::ExpiryPassed(expiry));
+        }
+        match (request.reuse, request.is_plain()) {
+            (Some(true), false) => Err(CreateError::ReuseNotPlain),
+            (reuse, plain) => Ok(plain && reuse.unwrap_or(true)),
+        }
+    }
+
+    /// The owner's link of the same target: from the cache if that link is there too and still leads there.
+    async fn find_reusable(&self, request: &CreateRequest) -> Result<Option<Arc<Link>>, StoreError> {
+        let hash = request.url.hash();
+        let cached = self.cache.target(request.owner, hash).and_then(|key| self.cache.link(key));
+        if let Some(link) = cached.filter(|link| leads_plainly_to(link, &request.url)) {
+            return Ok(Some(link));
+        }
+        let found = self.store.find_reusable(request.owner, hash, &request.url).await?.map(Arc::new);
+        if let Some(link) = &found {
+            self.remember(link, true);
+        }
+        Ok(found)
+    }
+
+    async fn insert(&self, request: CreateRequest, reuse: bool, now: UnixMs) -> Result<CreatedLink, CreateError> {
+        let place = request.alias.as_ref().map(|alias| self.codec.place_alias(alias.as_str()));
+        let named_key = match place {
+            Some(AliasPlace::Key(key)) => Some(key),
+            Some(AliasPlace::Table) | None => None,
+        };
+        let mut new = NewLink {
+            key: match named_key {
+                Some(key) => key,
+                None => self.draw().await?,
+            },
+            alias: request.alias.clone().filter(|_| named_key.is_none()),
+            owner: request.owner,
+            url: request.url,
+            created_at: now,
+            expires_at: request.expires_at,
+            max_visits: request.max_visits,
+            title: request.title,
+            tags: request.tags,
+            reuse,
+            idempotency: request.idempotency,
+        };
+        for _ in 0..DRAWS {
+            let outcome = self.writes.submit(new.clone()).await.map_err(CreateError::Store)?;
+            match (outcome, &request.alias) {
+                (CreateOutcome::Created(link), _) => return Ok(CreatedLink { link: Arc::new(link), created: true }),
+                (CreateOutcome::Reused(link), _) => return Ok(CreatedLink { link: Arc::new(link), created: false }),
+                (CreateOutcome::Replayed { link, created }, _) => {
+                    return Ok(CreatedLink { link: Arc::new(link), created });
+                }
+                (CreateOutcome::IdempotencyMismatch, _) => return Err(CreateError::IdempotencyMismatch),
+                (CreateOutcome::AliasTaken, Some(alias)) => return Err(CreateError::AliasTaken(alias.clone())),
+                (CreateOutcome::KeyTaken, Some(alias)) if named_key.is_some() => {
+                    return Err(CreateError::AliasTaken(alias.clone()));
+                }
+                // A custom alias has the drawn key's code: that key is skipped for ever.
+                (CreateOutcome::KeyTaken | CreateOutcome::AliasTaken, _) => new.key = self.draw().await?,
+            }
+        }
+        Err(StoreError::Corrupt { what: "keys that are all taken: the id source repeats keys" }.into())
+    }
+
+    /// The next key whose code isn't one of Stint's own words.
+    async fn draw(&self) -> Result<Key, IdError> {
+        loop {
+            let key = self.keys.next_key().await?;
+            if !is_reserved(self.codec.code(key).as_str()) {
+                return Ok(key);
+            }
+        }
+    }
+
+    fn remember(&self, link: &Arc<Link>, plain: bool) {
+        self.cache.remember(link);
+        if let Some(content) = link.content.as_ref().filter(|_| plain) {
+            self.cache.remember_target(link.owner, content.url.hash(), link.key);
+        }
+    }
+}
+
+fn leads_plainly_to(link: &Link, url: &TargetUrl) -> bool {
+    link.content.as_ref().is_some_and(|content: &LinkContent| content.is_plain() && content.url == *url)
+}

@@ -1,0 +1,180 @@
+//! Seeing, listing, changing and deleting links.
+
+use std::sync::Arc;
+
+use stint_idgen::{Key, KeyCodec};
+
+use super::create::{CreateError, OwnAuthorities};
+use super::resolve::ResolveLinks;
+use crate::domain::access::{Caller, OwnerId};
+use crate::domain::link::Link;
+use crate::domain::timestamp::UnixMs;
+use crate::ports::clock::Clock;
+use crate::ports::link_cache::LinkCache;
+use crate::ports::link_store::{LinkChange, LinkStore, ListPosition, ListQuery, StoreError};
+
+/// Links read at a time while searching.
+const SEARCH_PAGE: usize = 500;
+/// Links read by one search request at most: it answers with what it found and a cursor to go on from.
+const SEARCH_DEPTH: usize = 10_000;
+
+/// Why a link can't be shown or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// No link has the name.
+    #[error("no link has this name")]
+    Missing,
+    /// The link was deleted.
+    #[error("the link was deleted")]
+    Deleted,
+    /// The link belongs to somebody else.
+    #[error("the link belongs to another owner")]
+    Foreign,
+    /// The change makes no sense.
+    #[error("the change can't be made")]
+    Refused(#[source] CreateError),
+    /// The store gave no answer.
+    #[error("the link store failed")]
+    Store(#[from] StoreError),
+}
+
+/// What to list.
+#[derive(Clone, Debug)]
+pub struct ListRequest {
+    /// Whose links.
+    pub owner: OwnerId,
+    /// Only links whose URL, title or name holds this text, whatever its case.
+    pub search: Option<String>,
+    /// Only links with this tag.
+    pub tag: Option<String>,
+    /// Go on after this link.
+    pub after: Option<ListPosition>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of links, newest first, and where the next one begins.
+#[derive(Clone, Debug)]
+pub struct ListPage {
+    /// The links.
+    pub links: Vec<Link>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<ListPosition>,
+}
+
+/// Manages existing links.
+#[derive(Debug)]
+pub struct ManageLinks {
+    store: Arc<dyn LinkStore>,
+    cache: Arc<dyn LinkCache>,
+    resolve: Arc<ResolveLinks>,
+    codec: Arc<KeyCodec>,
+    own: Arc<OwnAuthorities>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ManageLinks {
+    /// Manages the links of `store`.
+    pub fn new(
+        store: Arc<dyn LinkStore>,
+        cache: Arc<dyn LinkCache>,
+        resolve: Arc<ResolveLinks>,
+        codec: Arc<KeyCodec>,
+        own: Arc<OwnAuthorities>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, cache, resolve, codec, own, clock }
+    }
+
+    /// The link that `name` stands for, read from the store.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn get(&self, name: &str, caller: Caller) -> Result<Link, LinkError> {
+        let key = self.resolve.key(name).await?.ok_or(LinkError::Missing)?;
+        let link = self.store.find(key).await?.ok_or(LinkError::Missing)?;
+        if !caller.may_touch(link.owner) {
+            return Err(LinkError::Foreign);
+        }
+        if link.content.is_none() {
+            return Err(LinkError::Deleted);
+        }
+        Ok(link)
+    }
+
+    /// Changes the link that `name` stands for. The change is durable, and seen by everybody, when this returns.
+    ///
+    /// # Errors
+    /// [`LinkError`]; nothing was changed.
+    pub async fn update(&self, name: &str, change: LinkChange, caller: Caller) -> Result<Link, LinkError> {
+        let key = self.get(name, caller).await?.key;
+        if let Some(url) = &change.url {
+            self.own.check(url).map_err(LinkError::Refused)?;
+        }
+        let now = UnixMs::from_clock(self.clock.unix_ms());
+        if let Some(expiry) = change.expires_at.flatten().filter(|expiry| *expiry <= now) {
+            return Err(LinkError::Refused(CreateError::ExpiryPassed(expiry)));
+        }
+        self.note(self.store.update(key, change).await?)
+    }
+
+    /// Deletes the link that `name` stands for: its key stays taken, for ever.
+    ///
+    /// # Errors
+    /// [`LinkError`]; nothing was deleted.
+    pub async fn delete(&self, name: &str, caller: Caller) -> Result<(), LinkError> {
+        let key = self.get(name, caller).await?.key;
+        self.note(self.store.delete(key).await?).map(drop)
+    }
+
+    fn note(&self, changed: Option<Link>) -> Result<Link, LinkError> {
+        let link = Arc::new(changed.ok_or(LinkError::Deleted)?);
+        self.cache.note_change(&link);
+        Ok(Arc::unwrap_or_clone(link))
+    }
+
+    /// A page of an owner's live links. A search reads at most 10,000 links and may answer fewer than asked for, or
+    /// none, with a cursor to go on from.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(&self, request: ListRequest) -> Result<ListPage, StoreError> {
+        let wanted = request.search.as_deref().map(str::to_lowercase);
+        let mut after = request.after;
+        let mut links = Vec::new();
+        let mut read = 0;
+        while read < SEARCH_DEPTH {
+            let size = if wanted.is_some() { SEARCH_PAGE } else { request.limit };
+            let query = ListQuery { owner: request.owner, tag: request.tag.clone(), after, limit: size };
+            let page = self.store.list(query).await?;
+            let last = page.len() < size;
+            read += page.len();
+            for link in page {
+                after = Some(ListPosition { created_at: link.created_at, key: link.key });
+                if wanted.as_deref().is_none_or(|text| self.holds(&link, text)) {
+                    links.push(link);
+                    if links.len() == request.limit {
+                        return Ok(ListPage { links, next: after });
+                    }
+                }
+            }
+            if last {
+                return Ok(ListPage { links, next: None });
+            }
+        }
+        Ok(ListPage { links, next: after })
+    }
+
+    fn holds(&self, link: &Link, text: &str) -> bool {
+        let Some(content) = &link.content else { return false };
+        let name = link.alias.as_ref().map_or_else(|| self.code(link.key), |alias| alias.as_str().to_owned());
+        [Some(content.url.as_str()), content.title.as_ref().map(|title| title.as_str()), Some(&name)]
+            .into_iter()
+            .flatten()
+            .any(|field| field.to_lowercase().contains(text))
+    }
+
+    fn code(&self, key: Key) -> String {
+        self.codec.code(key).as_str().to_owned()
+    }
+}

@@ -1,0 +1,3 @@
+//! Adapters of the storage ports. Nothing outside this module knows a database.
+
+pub mod sqlite;
