@@ -3,8 +3,25 @@
 //!
 //! No sockets, files, clocks or randomness: time and identities come in as values, so every rule here is tested
 //! without a network.
+//!
+//! - [`allocator`]: the replicated state machine that grants disjoint ranges, and the leader's stamps
+//! - [`base62`]: numbers as text of a fixed width
+//! - [`code_key`]: the secret under which keys become codes
+//! - [`key`]: primary keys, their codes, and where an alias lives
+//! - [`lane`]: the shares of the sources of ids
+//! - [`range`]: half-open ranges of ids
+//! - `permutation`: FF1, which hides the order of keys in their codes
 
 pub mod allocator;
+pub mod base62;
+pub mod code_key;
+pub mod key;
+pub mod lane;
 pub mod range;
 
+mod permutation;
+
+pub use code_key::{CodeKey, CodeKeyError};
+pub use key::{AliasPlace, Code, Key, KeyCodec, NotACode, NotAKey};
+pub use lane::Lane;
 pub use range::IdRange;

@@ -2,16 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::wire::{self, DecodeError};
+use super::{GrantId, NamespaceName};
+
+/// The version of log entries. It rises with each new command or field, and whenever a constant that decides what
+/// `apply` does is changed: replicas of two versions must never read one entry differently.
+const ENTRY_VERSION: u8 = 1;
+
 /// A process that holds ranges: a random 128-bit number drawn at each process start.
 ///
 /// A restarted process is another holder, so nothing it held before can be mistaken for its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HolderId(pub u128);
-
-/// The name of a namespace: 1 to 64 characters of `a-z0-9._-`, beginning with a letter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct NamespaceName(String);
 
 /// What a namespace is made with. The start is immutable after the first grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +26,7 @@ pub struct NamespaceSpec {
     pub max_block: u64,
 }
 
-/// One command to the state machine.
+/// One command to the state machine. Its variants are numbered in the log: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Makes a namespace. Asking again with the same spec is answered as done.
@@ -52,7 +54,7 @@ pub enum Command {
         /// Whose grant.
         holder: HolderId,
         /// Which grant.
-        grant: super::GrantId,
+        grant: GrantId,
         /// One past the last id that was used; the grant's start if none was.
         used_to: u64,
     },
@@ -77,4 +79,19 @@ pub struct Stamped {
     pub at_ms: u64,
     /// What to apply.
     pub command: Command,
+}
+
+impl Stamped {
+    /// The bytes of a log entry: a version byte, then postcard.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::encode(ENTRY_VERSION, self)
+    }
+
+    /// The entry in `bytes`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Newer`] if a newer version wrote them, else [`DecodeError::Corrupt`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        wire::decode(ENTRY_VERSION, bytes)
+    }
 }

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::wire::{self, DecodeError};
 use super::{HolderId, NamespaceName, NamespaceSpec};
 use crate::IdRange;
+
+/// The version of replies between nodes.
+const REPLY_VERSION: u8 = 1;
 
 /// The number of a grant: unique within the allocator, counting up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,7 +68,7 @@ pub enum Reply {
     Refused(Refusal),
 }
 
-/// Why a command was refused. A refusal changes nothing.
+/// Why a command was refused. A refusal takes no ids; it may be remembered as the answer to a request number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// No namespace has the name.
@@ -100,7 +104,7 @@ pub enum Refusal {
     #[error("request {0} was made before, for something else")]
     RequestReused(u64),
     /// The grant is not live: returned, lost, or never made.
-    #[error("the grant {0:?} is not live")]
+    #[error("the grant {} is not live", .0.0)]
     GrantNotLive(GrantId),
     /// The grant belongs to another holder.
     #[error("the grant belongs to another holder")]
@@ -117,4 +121,19 @@ pub enum Refusal {
         /// What was asked for.
         floor: u64,
     },
+}
+
+impl Reply {
+    /// The bytes of a reply: a version byte, then postcard.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::encode(REPLY_VERSION, self)
+    }
+
+    /// The reply in `bytes`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Newer`] if a newer version wrote them, else [`DecodeError::Corrupt`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        wire::decode(REPLY_VERSION, bytes)
+    }
 }

@@ -1,0 +1,168 @@
+//! The allocator's state, and what each command does to it.
+//!
+//! Pure and deterministic: ordered maps, whole numbers, and the time of the entries. Replicas that apply the same log
+//! are equal, whatever their clocks and versions of libraries.
+//!
+//! **Invariant: within a namespace granted ranges are disjoint, and each starts at or above every range granted
+//! before.** It rests on one thing: `floor` only rises, and a grant is cut off at `floor` in the same step that raises
+//! it. All the rest here is idempotence and accounting.
+
+mod grants;
+mod holders;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Command, GrantId, NamespaceName, NamespaceSpec, NamespaceTotals, Refusal, Reply, Stamped};
+use grants::LiveGrant;
+use holders::Holders;
+
+/// How many namespaces there may be.
+pub const MAX_NAMESPACES: u32 = 10_000;
+
+/// How long a holder may be silent before it counts as gone and its live grants as lost.
+pub const HOLDER_TTL: Duration = Duration::from_hours(7 * 24);
+
+/// How many holders are remembered; past that the longest silent goes first, as if its time were up.
+pub const MAX_HOLDERS: usize = 100_000;
+
+/// How many live grants are remembered; past that the oldest count as lost.
+pub const MAX_LIVE_GRANTS: usize = 100_000;
+
+/// The allocator's state. It changes by [`State::apply`] only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The highest stamp applied: time as this state knows it.
+    clock_ms: u64,
+    timeline: u64,
+    last_grant: u64,
+    namespaces: BTreeMap<NamespaceName, Namespace>,
+    holders: Holders,
+    live: BTreeMap<GrantId, LiveGrant>,
+}
+
+/// A namespace as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceStatus<'a> {
+    /// Its name.
+    pub name: &'a NamespaceName,
+    /// What it was made with.
+    pub spec: NamespaceSpec,
+    /// The next id that may be granted.
+    pub floor: u64,
+    /// How its ids were spent.
+    pub totals: NamespaceTotals,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Namespace {
+    spec: NamespaceSpec,
+    /// Everything below is granted or skipped, for ever.
+    floor: u64,
+    totals: NamespaceTotals,
+}
+
+impl State {
+    /// Applies one log entry.
+    ///
+    /// A stamp below the clock counts as the clock: time never goes back. Besides what the command asks, a bounded
+    /// number of holders whose time is up are forgotten.
+    pub fn apply(&mut self, entry: &Stamped) -> Reply {
+        self.clock_ms = self.clock_ms.max(entry.at_ms);
+        self.forget();
+        let outcome = match &entry.command {
+            Command::CreateNamespace { name, spec } => self.create_namespace(name, *spec),
+            Command::Grant { namespace, want, holder, label, request } => {
+                self.grant((namespace, *want), *holder, label, *request)
+            }
+            Command::Return { holder, grant, used_to } => self.take_back(*holder, *grant, *used_to),
+            Command::RaiseFloor { namespace, floor } => self.raise_floor(namespace, *floor),
+            Command::RaiseTimeline { timeline } => {
+                self.timeline = self.timeline.max(*timeline);
+                Ok(Reply::Timeline(self.timeline))
+            }
+        };
+        outcome.unwrap_or_else(Reply::Refused)
+    }
+
+    /// The highest stamp applied, Unix milliseconds; 0 before the first.
+    pub const fn clock_ms(&self) -> u64 {
+        self.clock_ms
+    }
+
+    /// The highest Postgres timeline seen; 0 before the first.
+    pub const fn timeline(&self) -> u64 {
+        self.timeline
+    }
+
+    /// Every namespace, by name.
+    pub fn namespaces(&self) -> impl Iterator<Item = NamespaceStatus<'_>> {
+        self.namespaces.iter().map(|(name, namespace)| namespace.status(name))
+    }
+
+    /// The namespace of this name.
+    pub fn namespace(&self, name: &NamespaceName) -> Option<NamespaceStatus<'_>> {
+        self.namespaces.get_key_value(name).map(|(name, namespace)| namespace.status(name))
+    }
+
+    /// The next id that the namespace may grant.
+    pub fn floor(&self, name: &NamespaceName) -> Option<u64> {
+        self.namespaces.get(name).map(|namespace| namespace.floor)
+    }
+
+    /// How many grants are neither returned nor lost.
+    pub fn live_grants(&self) -> usize {
+        self.live.len()
+    }
+
+    /// How many holders are remembered.
+    pub fn holders(&self) -> usize {
+        self.holders.len()
+    }
+
+    fn create_namespace(&mut self, name: &NamespaceName, spec: NamespaceSpec) -> Result<Reply, Refusal> {
+        if let Some(namespace) = self.namespaces.get(name) {
+            if namespace.spec == spec {
+                return Ok(Reply::Namespace { spec, created: false });
+            }
+            return Err(Refusal::NamespaceDiffers { name: name.clone(), spec: namespace.spec });
+        }
+        if !spec.is_servable() {
+            return Err(Refusal::BadSpec);
+        }
+        if self.namespaces.len() >= MAX_NAMESPACES as usize {
+            return Err(Refusal::TooManyNamespaces(MAX_NAMESPACES));
+        }
+        let namespace = Namespace { spec, floor: spec.start, totals: NamespaceTotals::default() };
+        self.namespaces.insert(name.clone(), namespace);
+        Ok(Reply::Namespace { spec, created: true })
+    }
+
+    /// The ids that are skipped were never granted, so the totals stay as they are.
+    fn raise_floor(&mut self, name: &NamespaceName, floor: u64) -> Result<Reply, Refusal> {
+        let namespace = self.namespaces.get_mut(name).ok_or_else(|| Refusal::UnknownNamespace(name.clone()))?;
+        if floor > namespace.spec.limit {
+            return Err(Refusal::FloorPastLimit { floor });
+        }
+        namespace.floor = namespace.floor.max(floor);
+        Ok(Reply::Floor(namespace.floor))
+    }
+}
+
+impl NamespaceSpec {
+    const fn is_servable(&self) -> bool {
+        self.start < self.limit && self.max_block > 0
+    }
+}
+
+impl Namespace {
+    const fn status<'a>(&self, name: &'a NamespaceName) -> NamespaceStatus<'a> {
+        NamespaceStatus { name, spec: self.spec, floor: self.floor, totals: self.totals }
+    }
+}
+
+#[cfg(test)]
+mod tests;

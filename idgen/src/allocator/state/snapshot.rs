@@ -1,0 +1,111 @@
+//! The state as bytes: a version byte, then postcard.
+//!
+//! Reading checks every rule that `apply` keeps, so a damaged snapshot is an error and never a state that grants an id
+//! twice or panics later.
+
+use std::collections::BTreeMap;
+
+use super::{MAX_NAMESPACES, State};
+use crate::allocator::wire::{self, DecodeError};
+use crate::allocator::{NamespaceName, Reply};
+
+/// The version of snapshots. It rises with each change of the state's fields; older versions are read for ever.
+const STATE_VERSION: u8 = 1;
+
+/// What the live grants of one namespace add up to so far.
+#[derive(Default)]
+struct Seen {
+    end: u64,
+    live: u64,
+}
+
+impl State {
+    /// The snapshot of this state: equal states have equal bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::encode(STATE_VERSION, self)
+    }
+
+    /// The state in a snapshot.
+    ///
+    /// # Errors
+    /// [`DecodeError::Newer`] if a newer version wrote it, [`DecodeError::Corrupt`] if it is damaged or breaks a rule.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut state: Self = wire::decode(STATE_VERSION, bytes)?;
+        let grants = state.live.iter().map(|(&id, grant)| (grant.holder, id));
+        state.holders.index(grants).ok_or_else(|| DecodeError::corrupt("a live grant has no holder"))?;
+        state.check().map_err(DecodeError::corrupt)?;
+        // Maps with an entry twice, and numbers with needless bytes, read well but are not what was written.
+        if state.encode() != bytes {
+            return Err(DecodeError::corrupt("it is not written as it would be"));
+        }
+        Ok(state)
+    }
+
+    /// Checks the rules that `apply` keeps; the error says which is broken.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.namespaces.len() > MAX_NAMESPACES as usize {
+            return Err("there are too many namespaces");
+        }
+        let live = self.check_grants()?;
+        self.check_namespaces(&live)?;
+        self.check_holders()
+    }
+
+    /// Grants in the order of their numbers must ascend within each namespace, below its floor.
+    fn check_grants(&self) -> Result<BTreeMap<&NamespaceName, Seen>, &'static str> {
+        let mut seen: BTreeMap<&NamespaceName, Seen> = BTreeMap::new();
+        for (id, grant) in &self.live {
+            let namespace = self.namespaces.get(&grant.namespace).ok_or("a live grant is of no namespace")?;
+            let before = seen.entry(&grant.namespace).or_insert(Seen { end: namespace.spec.start, live: 0 });
+            if id.0 == 0 || id.0 > self.last_grant {
+                return Err("a live grant has a number that was not given yet");
+            }
+            if grant.range.start() < before.end || grant.range.end() > namespace.floor {
+                return Err("a live grant overlaps another or lies outside what was granted");
+            }
+            if grant.range.len() > namespace.spec.max_block {
+                return Err("a live grant is larger than a block");
+            }
+            *before = Seen { end: grant.range.end(), live: before.live + grant.range.len() };
+        }
+        Ok(seen)
+    }
+
+    fn check_namespaces(&self, live: &BTreeMap<&NamespaceName, Seen>) -> Result<(), &'static str> {
+        for (name, namespace) in &self.namespaces {
+            let (spec, totals) = (&namespace.spec, &namespace.totals);
+            if !spec.is_servable() || namespace.floor < spec.start || namespace.floor > spec.limit {
+                return Err("a namespace's floor lies outside its span");
+            }
+            let sum = [totals.live, totals.used, totals.returned, totals.lost]
+                .iter()
+                .try_fold(0_u64, |sum, &part| sum.checked_add(part));
+            if sum != Some(totals.granted) || totals.granted > namespace.floor - spec.start {
+                return Err("a namespace's totals do not add up");
+            }
+            if live.get(name).map_or(0, |seen| seen.live) != totals.live {
+                return Err("a namespace's live grants are not those of its total");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_holders(&self) -> Result<(), &'static str> {
+        for (&id, holder) in self.holders.iter() {
+            if holder.request == 0 || holder.seen_ms > self.clock_ms || !holder.label_is_bounded() {
+                return Err("a holder's request, time or label is out of bounds");
+            }
+            let is_answer = match &holder.reply {
+                Reply::Granted(grant) => {
+                    grant.holder == id && grant.id.0 <= self.last_grant && grant.granted_at_ms <= self.clock_ms
+                }
+                Reply::Refused(_) => true,
+                _ => false,
+            };
+            if !is_answer {
+                return Err("a holder's last answer is no answer to it");
+            }
+        }
+        Ok(())
+    }
+}
