@@ -1,3 +1,4 @@
 //! The `stint` node.
 
+pub mod config;
 pub mod ports;
