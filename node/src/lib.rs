@@ -1,3 +1,6 @@
 //! The `stint` node.
 
+pub mod cli;
+pub mod config;
 pub mod ports;
+pub mod telemetry;
