@@ -1,11 +1,12 @@
 //! HTTP: requests by route, method and status, and how long the API takes.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, Unit};
 
-use super::{Family, Registry};
+use super::Registry;
 
 /// Request methods as label values. Others share one, so that clients can't make up labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,8 +16,14 @@ pub struct Method(pub &'static str);
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     registry: Registry,
-    requests: Arc<Family<(Arc<str>, Method, u16), Counter>>,
-    durations: Arc<Family<Arc<str>, Histogram>>,
+    routes: Arc<RwLock<HashMap<String, Route>>>,
+}
+
+/// The handles of one route.
+#[derive(Clone, Debug)]
+struct Route {
+    requests: HashMap<(Method, u16), Counter>,
+    duration: Histogram,
 }
 
 impl HttpMetrics {
@@ -28,25 +35,37 @@ impl HttpMetrics {
             Unit::Seconds,
             "Time to answer a request of the API. Redirects are left out: each sample costs memory until it is folded.",
         );
-        Self { registry: registry.clone(), requests: Arc::default(), durations: Arc::default() }
+        Self { registry: registry.clone(), routes: Arc::default() }
     }
 
     /// `stint_http_requests_total{route, method, status}`
-    pub fn count(&self, route: &Arc<str>, method: Method, status: u16) {
-        self.requests
-            .get((Arc::clone(route), method, status), |(route, method, status)| {
-                let labels = [("route", &**route), ("method", method.0), ("status", &status.to_string())];
-                self.registry.counter("stint_http_requests_total", &labels)
-            })
-            .increment(1);
+    pub fn count(&self, route: &str, method: Method, status: u16) {
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = known.get(route).and_then(|route| route.requests.get(&(method, status))) {
+            return counter.increment(1);
+        }
+        drop(known);
+        let labels = [("route", route), ("method", method.0), ("status", &status.to_string())];
+        let counter = self.registry.counter("stint_http_requests_total", &labels);
+        counter.increment(1);
+        self.route(route, |handles| drop(handles.requests.insert((method, status), counter)));
     }
 
     /// `stint_http_request_duration_seconds{route}`
-    pub fn time(&self, route: &Arc<str>, took: Duration) {
-        self.durations
-            .get(Arc::clone(route), |route| {
-                self.registry.histogram("stint_http_request_duration_seconds", &[("route", &**route)])
-            })
-            .record(took);
+    pub fn time(&self, route: &str, took: Duration) {
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handles) = known.get(route) {
+            return handles.duration.record(took);
+        }
+        drop(known);
+        self.route(route, |handles| handles.duration.record(took));
+    }
+
+    fn route(&self, route: &str, act: impl FnOnce(&mut Route)) {
+        let mut known = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        act(known.entry(route.to_owned()).or_insert_with(|| Route {
+            requests: HashMap::new(),
+            duration: self.registry.histogram("stint_http_request_duration_seconds", &[("route", route)]),
+        }));
     }
 }

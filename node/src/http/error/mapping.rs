@@ -1,0 +1,138 @@
+//! From the use cases' errors to problems.
+
+use stint_idgen::allocator::Refusal;
+
+use super::{Problem, ProblemKind};
+use crate::domain::alias::AliasError;
+use crate::domain::target_url::TargetUrlError;
+use crate::ports::id_source::IdError;
+use crate::ports::link_store::StoreError;
+use crate::service::batch::BatchError;
+use crate::service::create::CreateError;
+use crate::service::issue_ids::{IssueError, MAX_COUNT};
+use crate::service::links::LinkError;
+
+impl From<TargetUrlError> for Problem {
+    fn from(error: TargetUrlError) -> Self {
+        Self::field(ProblemKind::InvalidUrl, "url", error.to_string())
+    }
+}
+
+impl From<AliasError> for Problem {
+    fn from(error: AliasError) -> Self {
+        let kind = match error {
+            AliasError::Reserved => ProblemKind::AliasReserved,
+            AliasError::Empty | AliasError::TooLong | AliasError::BadCharacter => ProblemKind::InvalidAlias,
+        };
+        Self::field(kind, "alias", error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let problem = if error.retryable() {
+            Self::new(ProblemKind::Unavailable, "the database is not available; nothing was changed")
+        } else {
+            Self::new(ProblemKind::Internal, "the database holds something that can't be read")
+        };
+        problem.caused_by(error)
+    }
+}
+
+impl From<BatchError> for Problem {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Overloaded => Self::new(ProblemKind::Overloaded, "too many writes are waiting; try again shortly"),
+            BatchError::Stopping => Self::new(ProblemKind::Unavailable, "this node is stopping; try again"),
+            BatchError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<IdError> for Problem {
+    fn from(error: IdError) -> Self {
+        match error {
+            IdError::Refused(Refusal::UnknownNamespace(name)) => Self::field(
+                ProblemKind::NamespaceNotFound,
+                "namespace",
+                format!("there is no namespace `{name}`; make it with POST /api/v1/namespaces"),
+            ),
+            IdError::Refused(Refusal::NamespaceDiffers { name, spec }) => Self::new(
+                ProblemKind::NamespaceDiffers,
+                format!("`{name}` exists, from {} to below {}; choose another name", spec.start, spec.limit),
+            ),
+            IdError::Refused(Refusal::Exhausted(_)) | IdError::Exhausted => {
+                Self::new(ProblemKind::IdsExhausted, "every id of the namespace is issued; make another namespace")
+            }
+            IdError::Refused(Refusal::BadSpec) => {
+                Self::field(ProblemKind::InvalidField, "start", "use a start below the namespace's limit")
+            }
+            IdError::Stalled { .. } | IdError::Allocator(_) | IdError::Fence(_) => {
+                Self::new(ProblemKind::Unavailable, "no new ids can be had at the moment; nothing was changed")
+                    .caused_by(error)
+            }
+            IdError::Refused(_) | IdError::LaneTaken => {
+                Self::new(ProblemKind::Internal, "the id source refused to issue ids").caused_by(error)
+            }
+        }
+    }
+}
+
+impl From<IssueError> for Problem {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::OwnNamespace => {
+                Self::field(ProblemKind::Forbidden, "namespace", "`links` is Stint's own namespace; make another one")
+            }
+            IssueError::BadCount(_) => {
+                Self::field(ProblemKind::InvalidField, "count", format!("ask for 1 to {MAX_COUNT} ids at once"))
+            }
+            IssueError::Source(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::AliasTaken(alias) => Self::field(
+                ProblemKind::AliasTaken,
+                "alias",
+                format!("`{alias}` names another link; choose another alias"),
+            ),
+            CreateError::LeadsBack(host) => Self::field(
+                ProblemKind::LinkLoop,
+                "url",
+                format!("`{host}` is this service itself; give the URL that the link should lead to in the end"),
+            ),
+            CreateError::ExpiryPassed(expiry) => Self::field(
+                ProblemKind::InvalidField,
+                "expires_at",
+                format!("{expiry} has passed; use a moment in the future"),
+            ),
+            CreateError::ReuseNotPlain => Self::field(
+                ProblemKind::InvalidField,
+                "reuse",
+                "only a link with nothing but a URL can be reused; leave `reuse` out, or everything else",
+            ),
+            CreateError::IdempotencyMismatch => Self::new(
+                ProblemKind::IdempotencyKeyReused,
+                "this Idempotency-Key came with another request before; use a new one",
+            ),
+            CreateError::Ids(error) => error.into(),
+            CreateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Missing => Self::new(ProblemKind::LinkNotFound, "no link has this code; codes are case-sensitive"),
+            LinkError::Deleted => Self::new(ProblemKind::LinkDeleted, "the link was deleted; its code is never used again"),
+            LinkError::Foreign => Self::new(ProblemKind::Forbidden, "the link belongs to another owner; use a key of that owner"),
+            LinkError::Refused(error) => error.into(),
+            LinkError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What every request passes through: its id, its time limit, its metrics, and the body of its problem.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::{PROBLEM_JSON, Problem, ProblemKind};
+use super::pages;
+use super::state::Api;
+use crate::metrics;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest request id taken over from a client or proxy.
+const MAX_REQUEST_ID: usize = 64;
+/// The route of following a link.
+const FOLLOW: &str = "/{code}";
+
+/// Wraps all routes.
+pub(super) async fn around(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let started = api.clock.monotonic();
+    let method = method_label(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let wants_html = route.as_ref().is_some_and(|route| route.as_str() == FOLLOW) && pages::wants_html(request.headers());
+    let id = given_id(request.headers()).unwrap_or_else(|| api.request_ids.next());
+    let mut response = match tokio::time::timeout(api.settings.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => timed_out(api.settings.request_timeout).into_response(),
+    };
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        log(&problem, &id);
+        write_body(&mut response, &problem, &id, wants_html);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    api.http_metrics.count(route, method, response.status().as_u16());
+    if route != FOLLOW {
+        api.http_metrics.time(route, api.clock.monotonic().saturating_sub(started));
+    }
+    response
+}
+
+fn timed_out(after: Duration) -> Problem {
+    Problem::new(ProblemKind::TimedOut, format!("the request was given up after {after:?}; try again"))
+}
+
+fn method_label(method: &Method) -> metrics::Method {
+    metrics::Method(match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    })
+}
+
+/// The id that a client or proxy gave the request, if it is fit to stand in logs.
+fn given_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(&REQUEST_ID)?.to_str().ok()?;
+    let fit = (1..=MAX_REQUEST_ID).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+    fit.then(|| id.to_owned())
+}
+
+/// Server errors are logged once, here.
+fn log(problem: &Problem, id: &str) {
+    if problem.kind().status().is_server_error() {
+        let kind = problem.kind().slug();
+        let error = problem.source().map(|source| source as &(dyn Error + 'static));
+        tracing::error!(request_id = id, problem = kind, error, "{}", problem.detail());
+    }
+}
+
+fn write_body(response: &mut Response, problem: &Problem, id: &str, wants_html: bool) {
+    let (content_type, body) = if wants_html {
+        (pages::HTML, pages::problem(problem, id).into())
+    } else {
+        (PROBLEM_JSON, Json(problem.body(id)).into_response().into_body())
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    if wants_html {
+        pages::protect(response.headers_mut());
+    }
+    *response.body_mut() = body;
+}

@@ -1,0 +1,99 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use stint_idgen::KeyCodec;
+
+use crate::domain::link::Link;
+use crate::metrics::{HttpMetrics, LinkMetrics};
+use crate::ports::clock::Clock;
+use crate::ports::coordination::Allocator;
+use crate::service::create::CreateLinks;
+use crate::service::health::Health;
+use crate::service::issue_ids::IssueIds;
+use crate::service::keys::ManageKeys;
+use crate::service::links::ManageLinks;
+use crate::service::resolve::ResolveLinks;
+
+/// The use cases and settings behind the public port.
+#[derive(Debug)]
+pub struct Api {
+    /// Creating links.
+    pub create: CreateLinks,
+    /// Managing links.
+    pub links: ManageLinks,
+    /// Following links.
+    pub resolve: Arc<ResolveLinks>,
+    /// Issuing ids.
+    pub ids: IssueIds,
+    /// API keys.
+    pub keys: ManageKeys,
+    /// The allocator, to show its state.
+    pub allocator: Arc<dyn Allocator>,
+    /// Whether the node is well.
+    pub health: Health,
+    /// Keys to codes.
+    pub codec: Arc<KeyCodec>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Metrics of requests.
+    pub http_metrics: HttpMetrics,
+    /// Metrics of links.
+    pub link_metrics: LinkMetrics,
+    /// Settings.
+    pub settings: HttpSettings,
+    /// Numbers requests.
+    pub request_ids: RequestIds,
+}
+
+/// Settings of the public port.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// What short URLs begin with, without a final slash.
+    pub public_url: String,
+    /// The status of a redirect: 301, 302, 307 or 308.
+    pub redirect_status: StatusCode,
+    /// Whether links may be created without a key.
+    pub anonymous_create: bool,
+    /// The largest body, in bytes.
+    pub max_body_size: usize,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+}
+
+/// Draws request ids: a random start per process, and a counter.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids of the process with this random number.
+    pub const fn new(process: u32) -> Self {
+        Self { process, next: AtomicU64::new(1) }
+    }
+
+    /// The next id, such as `9f0c21aa-1d`.
+    pub fn next(&self) -> String {
+        format!("{:08x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Api {
+    /// How a link is called: its alias, or the code of its key.
+    pub fn code(&self, link: &Link) -> String {
+        match &link.alias {
+            Some(alias) => alias.as_str().to_owned(),
+            None => self.codec.code(link.key).as_str().to_owned(),
+        }
+    }
+
+    /// The short URL of a code.
+    pub fn short_url(&self, code: &str) -> String {
+        format!("{}/{code}", self.settings.public_url)
+    }
+}
