@@ -87,7 +87,8 @@ pub struct HealthcheckArgs {
 pub struct UsageError(clap::Error);
 
 #[derive(Debug, Parser)]
-#[command(name = "stint", version, about = "A URL shortener and distributed ID generator", after_help = EXAMPLES)]
+#[command(name = "stint", bin_name = "stint", version, after_help = EXAMPLES)]
+#[command(about = "A URL shortener and distributed ID generator")]
 struct Cli {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE", global = true)]

@@ -20,6 +20,8 @@ mod source;
 mod text;
 mod value;
 
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

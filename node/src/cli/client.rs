@@ -9,7 +9,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::{ClientEnvironment, Secret, WebUrl};
 
-const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+/// Where `stint dev` listens.
+const DEFAULT_SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
+
 const SCOPES: [&str; 4] = ["links:read", "links:write", "ids", "admin"];
 
 const CREATE_EXAMPLES: &str = "\
@@ -115,7 +117,7 @@ pub struct ImportArgs {
     /// The input, or - for stdin
     #[arg(value_name = "FILE|-")]
     pub input: StdioPath,
-    /// text: one URL a line; ndjson: one object a line, as `links export` writes; auto: by the first character
+    /// How to read the input
     #[arg(long, value_enum, default_value_t = ImportFormat::Auto)]
     pub format: ImportFormat,
     /// Requests at the same time
@@ -168,7 +170,7 @@ pub enum ImportFormat {
     Auto,
     /// One URL a line.
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, as `links export` writes.
     Ndjson,
 }
 
@@ -189,7 +191,7 @@ impl ClientArgs {
         }
         let url = self.server.clone().or_else(|| environment.server.clone());
         Target::Server {
-            url: url.unwrap_or_else(|| DEFAULT_SERVER.parse().expect("the default server is a URL")),
+            url: url.unwrap_or_else(|| WebUrl::of_listener(DEFAULT_SERVER.into())),
             key: self.key.clone().or_else(|| environment.key.clone()),
         }
     }

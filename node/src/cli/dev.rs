@@ -1,7 +1,5 @@
 //! `stint dev`, the default command.
 
-use std::path::PathBuf;
-
 use crate::config::Flag;
 
 const EXAMPLES: &str = "\
@@ -15,7 +13,7 @@ Examples:
 pub struct DevArgs {
     /// Where everything is kept; created if missing [default: ./stint-data]
     #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    pub data_dir: Option<String>,
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
@@ -33,9 +31,8 @@ pub struct DevArgs {
 impl DevArgs {
     /// The flags as the uppermost layer of the configuration.
     pub fn flags(&self) -> Vec<Flag> {
-        let data_dir = self.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
         let flags = [
-            ("--data-dir", "cluster.data_dir", data_dir),
+            ("--data-dir", "cluster.data_dir", self.data_dir.clone()),
             ("--listen", "http.listen", self.listen.clone()),
             ("--admin-listen", "admin.listen", self.admin_listen.clone()),
             ("--public-url", "http.public_url", self.public_url.clone()),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::database::masked;
+use super::database::{masked, not_a_url};
 use super::error::Invalid;
 use super::text;
 use super::value::{BadValue, Span};
 
 /// A longer life in the process would outlast the record of changes that keeps it honest.
-const MAX_L1_TTL: Duration = Duration::from_secs(60);
+const MAX_L1_TTL: Duration = Duration::from_mins(1);
 
 /// Section `cache`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -55,12 +55,7 @@ impl FromStr for RedisUrl {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
-        // The message must not repeat the URL, for its password stands in it.
-        let malformed = || {
-            BadValue::new(
-                "is not a URL such as redis://user:password@host:6379/0 (write @ : / ? # % in a password as %40 %3A %2F %3F %23 %25)",
-            )
-        };
+        let malformed = || not_a_url("redis://user:password@host:6379/0");
         let (scheme, _) = text.split_once("://").ok_or_else(malformed)?;
         if !matches!(scheme, "redis" | "rediss") {
             return Err(BadValue::new(format!("scheme {scheme:?} is not redis:// or rediss://")));

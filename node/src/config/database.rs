@@ -57,11 +57,15 @@ impl DatabaseUrl {
     }
 }
 
-/// A parse error must not repeat the URL, for its password stands in it.
 fn malformed() -> BadValue {
-    BadValue::new(
-        "is not a URL such as postgres://user:password@host:5432/name (write @ : / ? # % in a password as %40 %3A %2F %3F %23 %25)",
-    )
+    not_a_url("postgres://user:password@host:5432/name")
+}
+
+/// A message that doesn't repeat the URL, for its password stands in it.
+pub(super) fn not_a_url(example: &str) -> BadValue {
+    BadValue::new(format!(
+        "is not a URL such as {example} (in a password write @ : / ? # % as %40 %3A %2F %3F %23 %25)"
+    ))
 }
 
 fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<DatabaseUrl>, D::Error> {

@@ -35,15 +35,13 @@ pub struct ClientEnvironment {
     pub key: Option<Secret>,
 }
 
-/// A value and the name of the variable that holds it, or names its file.
-#[derive(Debug)]
+/// A value and the name of the variable that holds it, or names its file. No `Debug`: it may be a secret.
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) text: String,
 }
 
 /// The known variables that are set, by key; the client's by their own names.
-#[derive(Debug)]
 pub(super) struct Environment {
     pub(super) values: BTreeMap<String, Variable>,
     pub(super) problems: Vec<String>,
@@ -131,16 +129,13 @@ fn known_names(schema: &Schema) -> BTreeMap<String, String> {
 }
 
 fn unknown(base: &str, name: &str, schema: &Schema, known: &BTreeMap<String, String>) -> String {
-    match base.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) {
-        Some(rest) => {
-            let key = rest.to_lowercase().replace("__", ".");
-            let hint = suggestion(&key, schema.keys());
-            format!("unknown key `{key}` ({}){hint}", Source::Variable(name.to_owned()))
-        }
-        None => {
-            let hint = suggestion(base, known.keys().map(String::as_str));
-            format!("unknown environment variable {name}{hint}")
-        }
+    if let Some(rest) = base.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) {
+        let key = rest.to_lowercase().replace("__", ".");
+        let hint = suggestion(&key, schema.keys());
+        format!("unknown key `{key}` ({}){hint}", Source::Variable(name.to_owned()))
+    } else {
+        let hint = suggestion(base, known.keys().map(String::as_str));
+        format!("unknown environment variable {name}{hint}")
     }
 }
 

@@ -11,13 +11,11 @@ use super::text::split_list;
 pub(super) const DEFAULTS: &str = include_str!("../../config.default.toml");
 
 /// Every key with its default, in the order of `config.default.toml`.
-#[derive(Debug)]
 pub(super) struct Schema {
     defaults: Vec<(String, Value)>,
 }
 
-/// The defaults, and what was laid over them.
-#[derive(Debug)]
+/// The defaults, and what was laid over them. No `Debug`: the values are as given, secrets among them.
 pub(super) struct Layers {
     schema: Schema,
     given: BTreeMap<String, (Value, Source)>,
@@ -83,6 +81,11 @@ impl Layers {
     /// Where the key's value came from; `None` is the built-in default.
     pub(super) fn source(&self, key: &str) -> Option<&Source> {
         self.given.get(key).map(|(_, source)| source)
+    }
+
+    /// Where the values came from that are not built in.
+    pub(super) fn into_sources(self) -> BTreeMap<String, Source> {
+        self.given.into_iter().map(|(key, (_, source))| (key, source)).collect()
     }
 
     /// The uppermost value of every key.

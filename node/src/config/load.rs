@@ -1,5 +1,6 @@
 //! Loading: defaults < file < environment < flags, then types, then rules; every problem of all of them is collected.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_path_to_error::Segment;
@@ -29,7 +30,7 @@ pub struct Inputs<'a> {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    pub(super) layers: Layers,
+    pub(super) sources: BTreeMap<String, Source>,
 }
 
 /// Collects layers and problems.
@@ -66,7 +67,7 @@ pub fn load(
     }
     let config = loader.finish();
     ConfigError::check(loader.problems)?;
-    Ok(Loaded { config, layers: loader.layers })
+    Ok(Loaded { config, sources: loader.layers.into_sources() })
 }
 
 impl std::fmt::Debug for Inputs<'_> {
@@ -121,7 +122,7 @@ impl Loader {
                 Err(error) => {
                     let key = key_of(error.path());
                     let source = self.layers.unset(&key).expect("the built-in defaults are valid, as a test shows");
-                    self.problems.push(format!("`{key}` ({source}): {}", error.inner().message()));
+                    self.problems.push(format!("`{key}` ({source}): {}", in_plain_words(error.inner().message())));
                 }
             }
         }
@@ -142,6 +143,13 @@ fn key_of(path: &serde_path_to_error::Path) -> String {
         Segment::Enum { .. } | Segment::Seq { .. } | Segment::Unknown => None,
     });
     names.collect::<Vec<_>>().join(".")
+}
+
+/// serde's message without the names of Rust's types.
+fn in_plain_words(message: &str) -> String {
+    ["usize", "u64", "u32", "i64"].iter().fold(message.to_owned(), |message, name| {
+        message.replace(&format!("expected {name}"), "expected a whole number")
+    })
 }
 
 /// One line, without the excerpt: it might show a secret.

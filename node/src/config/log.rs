@@ -72,8 +72,10 @@ impl FromStr for LogFilter {
     fn from_str(text: &str) -> Result<Self, BadValue> {
         // A bare word that is no level would be taken as a module's name and silence everything else, so `inof` would
         // turn the log off.
-        let misspelt = |part: &str| !part.contains(['=', '[', ']']) && part.parse::<LevelFilter>().is_err();
-        let refused = text.split(',').map(str::trim).any(misspelt) || EnvFilter::builder().parse(text).is_err();
+        let misspelt = |part: &str| part.is_empty() || !part.contains('=') && part.parse::<LevelFilter>().is_err();
+        // The commas inside `[span{a,b}]` separate fields.
+        let slip = !text.contains('[') && text.split(',').map(str::trim).any(misspelt);
+        let refused = slip || EnvFilter::builder().parse(text).is_err();
         if refused {
             return Err(BadValue::shape(text, "a log filter such as info or info,stint::http=debug"));
         }

@@ -10,15 +10,18 @@ use super::source::Source;
 impl Loaded {
     /// Where the value of a key came from; `None` for the built-in default.
     pub fn source(&self, key: &str) -> Option<&Source> {
-        self.layers.source(key)
+        self.sources.get(key)
     }
 
     /// The configuration as TOML that can be read back, but for the secrets, which are `"***"`.
     pub fn show(&self) -> String {
-        let table = Table::try_from(&self.config).expect("every value is a text, a number, a truth value or a list");
         let mut shown = String::new();
-        self.show_section("", &table, &mut shown);
+        self.show_section("", &self.table(), &mut shown);
         shown
+    }
+
+    fn table(&self) -> Table {
+        Table::try_from(&self.config).expect("every value is a text, a number, a truth value or a list")
     }
 
     fn show_section(&self, section: &str, table: &Table, shown: &mut String) {
