@@ -21,12 +21,9 @@ use crate::metrics::IdMetrics;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::Entropy;
-use crate::ports::id_source::{IdError, IdIssuer, KeySource};
+use crate::ports::id_source::{IdError, IdIssuer, KeySource, MAX_BLOCK};
 use crate::ports::link_store::FenceStore;
 use crate::ports::spawn::Spawn;
-
-/// The largest block that a namespace grants at once; what a holder wants is bounded by its own settings as well.
-pub const MAX_BLOCK: u64 = 1 << 30;
 
 /// How a node holds ids.
 #[derive(Clone, Debug)]
@@ -67,7 +64,7 @@ pub struct RaftIds {
 #[derive(Debug)]
 struct NamespacePool {
     namespace: NamespaceName,
-    pool: Pool,
+    pool: Arc<Pool>,
     /// Wakes the refill task.
     refill: Notify,
     /// Whether the refill task was woken already.
