@@ -12,8 +12,8 @@ use super::*;
 const BLOCKS: [(u64, u64); 4] = [(10, 13), (20, 24), (30, 31), (40, 42)];
 
 fn explore(model: impl Fn() + Clone + Send + Sync + 'static) {
-    shuttle::check_random(model.clone(), 3_000);
-    shuttle::check_pct(model, 3_000, 3);
+    shuttle::check_random(model.clone(), 1_500);
+    shuttle::check_pct(model, 1_500, 3);
 }
 
 fn block((start, end): (u64, u64)) -> IdRange {
