@@ -1,3 +1,4 @@
 //! The `stint` node.
 
+pub mod cluster;
 pub mod ports;
