@@ -100,12 +100,9 @@ impl From<Ended> for IdError {
 }
 
 impl RaftIds {
-    /// Draws from `allocator`, recording blocks of links in `fence`. The namespace `links` is made if it isn't there.
-    ///
-    /// # Errors
-    /// [`IdError`] when the allocator doesn't know `links` and can't make it.
-    #[expect(clippy::too_many_arguments, reason = "the composition root calls it once")]
-    pub async fn start(
+    /// Draws from `allocator`, recording blocks of links in `fence`. The namespace `links` must be there, and the lane
+    /// checked ([`crate::service::fence`]).
+    pub fn start(
         allocator: Arc<dyn Allocator>,
         fence: Arc<dyn FenceStore>,
         options: RaftIdOptions,
@@ -113,11 +110,10 @@ impl RaftIds {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         spawn: Arc<dyn Spawn>,
-    ) -> Result<Self, IdError> {
+    ) -> Self {
         let context = Arc::new(Context { allocator, fence, options, metrics, clock, entropy, spawn });
-        context.create(NamespaceName::links(), links_spec()).await?;
         let links = NamespacePool::start(NamespaceName::links(), &context);
-        Ok(Self { context, links, others: RwLock::default() })
+        Self { context, links, others: RwLock::default() }
     }
 
     /// The pool of a namespace, started when it is first used.
