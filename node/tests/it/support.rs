@@ -5,8 +5,8 @@ mod node;
 mod process;
 
 pub(crate) use http::{Client, Response};
-pub(crate) use node::TestNode;
-pub(crate) use process::Program;
+pub(crate) use node::{TestNode, open};
+pub(crate) use process::{Program, run};
 
 use std::future::Future;
 use std::path::PathBuf;
