@@ -228,7 +228,7 @@ impl Disk {
         let purged = log_id(PURGED_KEY)?;
         let last = match transaction.open_table(LOG)?.last()? {
             Some((_, entry)) => Some(codec::decode_entry(entry.value())?.log_id),
-            None => purged.clone(),
+            None => purged,
         };
         let vote = bytes(VOTE_KEY)?.map(|value| codec::decode_vote(&value)).transpose()?;
         Ok(Recovered { identity, vote, committed: log_id(COMMITTED_KEY)?, purged, last })

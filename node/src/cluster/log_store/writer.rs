@@ -188,8 +188,7 @@ impl Writer {
 
     fn write(&mut self, batch: &[Job]) -> io::Result<()> {
         let health = &self.shared.health;
-        let committed =
-            batch.last().and_then(|job| job.committed.clone()).filter(|id| Some(id) > self.committed.as_ref());
+        let committed = batch.last().and_then(|job| job.committed).filter(|id| Some(id) > self.committed.as_ref());
         let began = health.begin();
         // A panic in the database must not leave the queue without a reader and callers without an answer.
         let written = catch_unwind(AssertUnwindSafe(|| self.disk.commit(batch, committed.as_ref())))
