@@ -8,6 +8,8 @@ mod view;
 mod writer;
 
 #[cfg(test)]
+pub(super) use disk::testing;
+#[cfg(test)]
 mod tests;
 
 use std::fmt::Debug;

@@ -381,11 +381,11 @@ fn io_error(error: redb::Error) -> io::Error {
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(in super::super) mod testing {
     use super::*;
 
     /// Puts a record of a closed file, past every rule.
-    pub(in super::super) fn put(path: &Path, key: &str, value: &[u8]) {
+    pub(in super::super::super) fn put(path: &Path, key: &str, value: &[u8]) {
         let database = builder().open(path).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction.open_table(META).unwrap().insert(key, value).unwrap();
