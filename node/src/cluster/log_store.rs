@@ -8,6 +8,8 @@ mod view;
 mod writer;
 
 #[cfg(test)]
+pub(super) use disk::testing;
+#[cfg(test)]
 mod tests;
 
 use std::fmt::Debug;
@@ -114,7 +116,7 @@ impl LogStore {
         let slot = self.queue.reserve().await.map_err(|_| self.closed())?;
         let mut view = self.shared.view();
         update(&mut view, &op);
-        let committed = view.committed.clone();
+        let committed = view.committed;
         // Sent under the lock: the view and the queue always agree on the order.
         slot.send(Job { op, committed });
         Ok(())
@@ -222,7 +224,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let view = self.shared.view();
-        Ok(LogState { last_purged_log_id: view.purged.clone(), last_log_id: view.last.clone() })
+        Ok(LogState { last_purged_log_id: view.purged, last_log_id: view.last })
     }
 
     async fn get_log_reader(&mut self) -> LogReader {
@@ -241,7 +243,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(self.shared.view().committed.clone())
+        Ok(self.shared.view().committed)
     }
 
     async fn append<I>(&mut self, entries: I, flushed: IoFlushed) -> io::Result<()>
@@ -265,7 +267,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     // Not waited for: the core would stand still for an fsync that nothing depends on.
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
-        self.hand_over(Op::Purge { upto: log_id.clone() }, |view, _| view.purge(log_id)).await
+        self.hand_over(Op::Purge { upto: log_id }, |view, _| view.purge(log_id)).await
     }
 }
 

@@ -83,7 +83,7 @@ impl StateMachine {
 impl Replica {
     fn restore(meta: &SnapshotMeta, state: &[u8]) -> io::Result<Self> {
         let state = State::decode(state).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok(Self { state, last_applied: meta.last_log_id.clone(), membership: meta.last_membership.clone() })
+        Ok(Self { state, last_applied: meta.last_log_id, membership: meta.last_membership.clone() })
     }
 
     fn apply(&mut self, entry: Entry) -> Applied {
@@ -92,7 +92,7 @@ impl Replica {
             EntryPayload::Blank => None,
             EntryPayload::Normal(proposal) => Some(self.state.apply(&proposal.0)),
             EntryPayload::Membership(membership) => {
-                self.membership = StoredMembership::new(Some(log_id.clone()), membership);
+                self.membership = StoredMembership::new(Some(log_id), membership);
                 None
             }
         };
@@ -106,7 +106,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        Ok(self.read(|replica| (replica.last_applied.clone(), replica.membership.clone())))
+        Ok(self.read(|replica| (replica.last_applied, replica.membership.clone())))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
@@ -125,7 +125,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         let (meta, state) = self.read(|replica| {
             let last_membership = replica.membership.clone();
-            (SnapshotMeta { last_log_id: replica.last_applied.clone(), last_membership }, replica.state.encode())
+            (SnapshotMeta { last_log_id: replica.last_applied, last_membership }, replica.state.encode())
         });
         SnapshotBuilder { meta, state, snapshots: Arc::clone(&self.snapshots) }
     }

@@ -59,17 +59,42 @@ pub(super) struct TestDisk(Arc<(Mutex<DiskState>, Condvar)>);
 struct DiskState {
     written: Vec<u8>,
     durable: Vec<u8>,
+    /// What was written since the last sync, in order.
+    unsynced: Vec<(u64, Vec<u8>)>,
     syncs: u64,
     held: bool,
+    syncing: bool,
     failing: bool,
 }
 
 impl TestDisk {
-    /// The disk as a crash at this moment would leave it.
+    /// The disk as a crash at this moment would leave it, if nothing but what was synced had reached it.
     pub(super) fn after_crash(&self) -> Self {
-        let durable = self.state().durable.clone();
-        let state = DiskState { written: durable.clone(), durable, ..DiskState::default() };
+        Self::holding(self.state().durable.clone())
+    }
+
+    /// The disk as a crash could leave it as well: of the writes since the last sync, those whose bit is set.
+    pub(super) fn after_torn_crash(&self, survivors: u64) -> Self {
+        let state = self.state();
+        let mut bytes = state.durable.clone();
+        bytes.resize(bytes.len().max(state.written.len()), 0);
+        for (number, (offset, data)) in state.unsynced.iter().enumerate() {
+            if survivors >> (number % 64) & 1 == 1 {
+                bytes[span(*offset, data.len())].copy_from_slice(data);
+            }
+        }
+        Self::holding(bytes)
+    }
+
+    fn holding(bytes: Vec<u8>) -> Self {
+        let state = DiskState { written: bytes.clone(), durable: bytes, ..DiskState::default() };
         Self(Arc::new((Mutex::new(state), Condvar::new())))
+    }
+
+    /// Writes that a crash could tear apart, once a sync is held up; none as long as it isn't.
+    pub(super) fn torn_writes(&self) -> usize {
+        let state = self.state();
+        if state.syncing { state.unsynced.len() } else { 0 }
     }
 
     pub(super) fn syncs(&self) -> u64 {
@@ -125,16 +150,21 @@ impl StorageBackend for TestDisk {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.healthy()?;
+        state.syncing = true;
         while state.held {
             state = self.0.1.wait(state).unwrap();
         }
+        state.syncing = false;
         state.syncs += 1;
+        state.unsynced.clear();
         state.durable = state.written.clone();
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.healthy()?.written[span(offset, data.len())].copy_from_slice(data);
+        let mut state = self.healthy()?;
+        state.written[span(offset, data.len())].copy_from_slice(data);
+        state.unsynced.push((offset, data.to_vec()));
         Ok(())
     }
 }

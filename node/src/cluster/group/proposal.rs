@@ -74,8 +74,9 @@ impl Group {
         let proposed = tokio::time::timeout(self.submit_timeout, self.propose(command, &mut phase)).await;
         proposed.unwrap_or_else(|_| {
             let error = ProposalError::Deadline(self.submit_timeout);
-            let disk_waiting_ms = self.store.health().waiting().as_millis();
-            tracing::error!(%disk_waiting_ms, proposed = phase == Phase::Proposed, "a command was not committed in time");
+            tracing::warn!(%error, proposed = phase == Phase::Proposed, "a command was not committed in time");
+            // Logs the reason, where it is the disk.
+            let _ = self.check_disk();
             Err(match phase {
                 Phase::NotProposed => unavailable(error),
                 Phase::Proposed => unknown(error),
@@ -168,6 +169,7 @@ impl Group {
         }
         let waiting = health.waiting();
         if waiting > STALLED_AFTER {
+            health.report_stall(waiting);
             return Err(unavailable(ProposalError::Stalled(waiting)));
         }
         Ok(())

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use tokio::task::JoinSet;
 
+use super::super::log_store::testing::put;
 use super::super::testing::{CountingEntropy, TestClock, TestDisk, create_links, grant, granted, links};
 use super::*;
 
@@ -121,6 +122,11 @@ async fn a_failing_disk_is_unavailable_and_the_member_says_that_it_failed() {
     assert!(matches!(later, CoordinationError::Unavailable { .. }), "{later:?}");
     assert!(group.failed().await.contains("no space left"));
     group.stop().await;
+
+    // With space again it goes on where it was, and the retry finds what became of the grant.
+    let group = open_on(&disk.after_crash(), &TestClock::new(), |_| {}).await;
+    assert_eq!(granted(group.submit(grant(1, 1)).await.unwrap()).range.start(), 1);
+    group.stop().await;
 }
 
 #[tokio::test]
@@ -143,6 +149,16 @@ async fn a_disk_that_hangs_is_an_error_within_the_deadline_then_refused_at_once(
     };
     assert_eq!(retried.range.start(), 1);
     group.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_newer_version_is_refused_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    open_in(dir.path()).await.stop().await;
+    put(&dir.path().join("raft.redb"), "snapshot", &[7, 0, 0]);
+    let refused = Group::open(options(dir.path(), &TestClock::new())).await.unwrap_err();
+    let OpenError::Snapshot { source, .. } = &refused else { panic!("{refused:?}") };
+    assert!(source.to_string().contains("format 7, written by a newer version of stint"), "{source}");
 }
 
 #[tokio::test]

@@ -228,7 +228,7 @@ impl Disk {
         let purged = log_id(PURGED_KEY)?;
         let last = match transaction.open_table(LOG)?.last()? {
             Some((_, entry)) => Some(codec::decode_entry(entry.value())?.log_id),
-            None => purged.clone(),
+            None => purged,
         };
         let vote = bytes(VOTE_KEY)?.map(|value| codec::decode_vote(&value)).transpose()?;
         Ok(Recovered { identity, vote, committed: log_id(COMMITTED_KEY)?, purged, last })
@@ -381,11 +381,11 @@ fn io_error(error: redb::Error) -> io::Error {
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(in super::super) mod testing {
     use super::*;
 
     /// Puts a record of a closed file, past every rule.
-    pub(in super::super) fn put(path: &Path, key: &str, value: &[u8]) {
+    pub(in super::super::super) fn put(path: &Path, key: &str, value: &[u8]) {
         let database = builder().open(path).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction.open_table(META).unwrap().insert(key, value).unwrap();

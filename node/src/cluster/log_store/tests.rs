@@ -45,7 +45,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, OpenLog> for Builder {
     }
 }
 
-#[tokio::test]
+// The suite sleeps for seconds on tokio's clock, which skips over idle time here.
+#[tokio::test(start_paused = true)]
 async fn the_store_passes_the_conformance_suite_of_openraft() {
     Suite::test_all(Builder).await.unwrap();
 }
@@ -115,6 +116,32 @@ async fn an_append_is_told_only_after_it_would_survive_a_crash() {
         assert_eq!(indexes(&mut crashed.store.clone()).await.last(), Some(&index));
         crashed.close().await;
     }
+    open.close().await;
+}
+
+#[tokio::test]
+async fn a_crash_that_tears_a_transaction_apart_loses_nothing_that_was_told() {
+    let disk = TestDisk::default();
+    let open = open_on(&disk);
+    let mut store = open.store.clone();
+    store.blocking_append((0..10).map(|index| entry(1, index))).await.unwrap();
+    disk.hold(true);
+    store.append((10..60).map(|index| entry(1, index)), IoFlushed::noop()).await.unwrap();
+    let torn = async {
+        while disk.torn_writes() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), torn)
+        .await
+        .expect("a transaction of several writes waits for its sync");
+    for survivors in (0..256).chain([u64::MAX, u64::MAX << 1, u64::MAX << 32]) {
+        let crashed = open_on(&disk.after_torn_crash(survivors));
+        let found = indexes(&mut crashed.store.clone()).await.len();
+        assert!(found == 10 || found == 60, "{found} entries with survivors {survivors:b}");
+        crashed.close().await;
+    }
+    disk.hold(false);
     open.close().await;
 }
 
@@ -230,6 +257,10 @@ async fn a_damaged_file_is_refused_in_words_and_left_as_it_is() {
         .map(|length| (format!("cut to {length} bytes"), whole[..length].to_vec()))
         .collect();
     damaged.push(("noise".to_owned(), vec![0xa5; whole.len()]));
+    let mut flipped = whole.clone();
+    let entries = flipped.windows(5).enumerate().filter(|(_, word)| word == b"links").map(|(at, _)| at);
+    entries.collect::<Vec<_>>().into_iter().for_each(|at| flipped[at] ^= 1);
+    damaged.push(("a bit flipped in the entries".to_owned(), flipped));
     for (how, bytes) in damaged {
         std::fs::write(&path, &bytes).unwrap();
         let refused = open_in(dir.path()).expect_err(&how);

@@ -43,7 +43,7 @@ impl View {
     /// Entries were handed to the writer.
     pub(super) fn append(&mut self, entries: &[Entry]) {
         if let Some(entry) = entries.last() {
-            self.last = Some(entry.log_id.clone());
+            self.last = Some(entry.log_id);
         }
         self.cache.extend(entries.iter().map(|entry| (entry.log_id.index, entry.clone())));
     }
@@ -62,7 +62,7 @@ impl View {
     /// Entries up to `upto` are to be removed.
     pub(super) fn purge(&mut self, upto: LogId) {
         self.cache = self.cache.split_off(&(upto.index + 1));
-        self.last = self.last.take().max(Some(upto.clone()));
+        self.last = self.last.take().max(Some(upto));
         self.purged = self.purged.take().max(Some(upto));
     }
 

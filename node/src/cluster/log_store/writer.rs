@@ -55,6 +55,8 @@ pub struct Health {
     failed: OnceLock<String>,
     /// When the running transaction began, in milliseconds of the monotonic clock plus one; 0 when there is none.
     writing_since: AtomicU64,
+    /// The value of `writing_since` that was last reported as a stall.
+    reported: AtomicU64,
     commits: AtomicU64,
     entries: AtomicU64,
     commit_micros: AtomicU64,
@@ -77,6 +79,7 @@ impl Health {
             clock,
             failed: OnceLock::new(),
             writing_since: AtomicU64::new(0),
+            reported: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             commit_micros: AtomicU64::new(0),
@@ -93,6 +96,14 @@ impl Health {
         match self.writing_since.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             since => self.clock.monotonic().saturating_sub(Duration::from_millis(since - 1)),
+        }
+    }
+
+    /// Logs that the disk has not answered for `waited`, once for each write that it keeps waiting.
+    pub fn report_stall(&self, waited: Duration) {
+        let since = self.writing_since.load(Ordering::Relaxed);
+        if since != 0 && self.reported.swap(since, Ordering::Relaxed) != since {
+            tracing::error!(waited_ms = millis(waited), "the disk doesn't answer; commands are refused until it does");
         }
     }
 
@@ -188,8 +199,7 @@ impl Writer {
 
     fn write(&mut self, batch: &[Job]) -> io::Result<()> {
         let health = &self.shared.health;
-        let committed =
-            batch.last().and_then(|job| job.committed.clone()).filter(|id| Some(id) > self.committed.as_ref());
+        let committed = batch.last().and_then(|job| job.committed).filter(|id| Some(id) > self.committed.as_ref());
         let began = health.begin();
         // A panic in the database must not leave the queue without a reader and callers without an answer.
         let written = catch_unwind(AssertUnwindSafe(|| self.disk.commit(batch, committed.as_ref())))

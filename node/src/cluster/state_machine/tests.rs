@@ -43,7 +43,7 @@ async fn a_member_restored_from_a_snapshot_goes_on_like_the_one_it_was_taken_fro
         apply(state, 3, grant(7, 1)).await;
         apply(state, 4, grant(8, 1)).await;
     }
-    let read = |state: &StateMachine| state.read(|replica| (replica.state.clone(), replica.last_applied.clone()));
+    let read = |state: &StateMachine| state.read(|replica| (replica.state.clone(), replica.last_applied));
     assert_eq!(read(&first), read(&second));
     assert_eq!(first.read(|replica| replica.state.floor(&links())), Some(21));
 }
