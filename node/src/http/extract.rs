@@ -109,7 +109,8 @@ impl FromRequestParts<Arc<Api>> for Name {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let path = axum::extract::Path::<String>::from_request_parts(parts, api).await;
+        type Path = axum::extract::Path<String>;
+        let path = <Path as FromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await;
         path.map(|path| Self(path.0)).map_err(|_| {
             Problem::new(ProblemKind::LinkNotFound, "no link has this code; a code is made of A-Z, a-z, 0-9, `_` and `-`")
         })

@@ -4,8 +4,6 @@
 //! version.** A read that began before its caller came doesn't decide a "no", and a version below the cache's floor is
 //! read again. Guarded by `tests` here and by `node/tests/it/follow.rs`.
 
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

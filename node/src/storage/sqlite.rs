@@ -7,8 +7,6 @@ mod fence;
 mod keys;
 mod links;
 mod row;
-#[cfg(test)]
-mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
