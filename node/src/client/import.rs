@@ -199,6 +199,7 @@ impl Import<'_> {
                 self.state_file.take().map_or(Ok(()), StateFile::remove)?;
                 Err(cause)
             }
+            Err(cause) if self.state.line == 0 && !resumable => Err(cause),
             Err(cause) => {
                 // What was finished since the last note; if it can't be noted, its lines are just sent again.
                 let _ = self.note();

@@ -43,6 +43,9 @@ impl Input {
     async fn open_file(path: &Path, known_again: bool) -> Result<Self, FileError> {
         let file = File::open(path).await.map_err(FileError::of("open", path))?;
         let metadata = file.metadata().await.map_err(FileError::of("open", path))?;
+        if metadata.is_dir() {
+            return Err(FileError::of("read", path)(io::ErrorKind::IsADirectory.into()));
+        }
         let length = metadata.is_file().then_some(metadata.len());
         Self::new(file, length, known_again || length.is_some()).await.map_err(FileError::of("read", path))
     }

@@ -63,3 +63,49 @@ impl Results {
         ResultsError::Write { path: self.path.clone(), source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::client::import::lines::{Format, Line};
+    use crate::client::import::request::read_line;
+
+    fn refused(number: u64) -> Outcome {
+        let line = Line { number, end: 0, format: Format::Ndjson, bytes: Some(b"{".to_vec()) };
+        let refusal = read_line(&line, false).unwrap_err();
+        Outcome::refused(&line, refusal)
+    }
+
+    fn lines(path: &Path) -> Vec<u64> {
+        let text = fs::read_to_string(path).unwrap();
+        let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["line"].as_u64().unwrap();
+        text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn results_behind_the_noted_length_are_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results");
+        let mut results = Results::open(&path, None).unwrap();
+        results.write(&refused(1)).unwrap();
+        let noted = results.commit().unwrap();
+        results.write(&refused(2)).unwrap();
+        results.write(&refused(3)).unwrap();
+        assert!(results.commit().unwrap() > noted);
+        let mut results = Results::open(&path, Some(noted)).unwrap();
+        results.write(&refused(2)).unwrap();
+        results.commit().unwrap();
+        assert_eq!(lines(&path), [1, 2]);
+    }
+
+    #[test]
+    fn results_that_are_gone_are_not_begun_in_the_middle() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results");
+        fs::write(&path, "{}\n").unwrap();
+        assert!(matches!(Results::open(&path, Some(4)), Err(ResultsError::Missing { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n");
+    }
+}
