@@ -46,6 +46,15 @@ pub fn encode(value: u64, out: &mut [u8]) -> Result<(), TooWide> {
     if rest == 0 { Ok(()) } else { Err(TooWide { value, width }) }
 }
 
+/// `value` in as few digits as it takes, at least one.
+pub fn shortest(value: u64) -> String {
+    // 62^11 is above 2^64.
+    let mut digits = [0; 11];
+    encode(value, &mut digits).expect("11 digits hold every 64-bit number");
+    let zeros = digits.iter().take(10).take_while(|digit| **digit == ALPHABET[0]).count();
+    digits[zeros..].iter().copied().map(char::from).collect()
+}
+
 /// The value of `digits`; `None` if they are none, if one is outside the alphabet, or past `u64::MAX`.
 pub fn decode(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {

@@ -7,7 +7,7 @@ mod numerals;
 
 use std::sync::Arc;
 
-use aes::Aes128;
+use aes::Aes128Enc;
 use fpe::ff1::FF1;
 
 use crate::CodeKey;
@@ -18,9 +18,11 @@ const RADIX: u32 = 62;
 const _: () = assert!(RADIX as u64 == base62::RADIX);
 
 /// The permutations of `[0, 62^length)` for the lengths 7 to 10 under one key. Cloning is cheap.
+///
+/// FF1 only ever encrypts blocks, and copies the cipher each round: the encrypting half alone is half the copy.
 #[derive(Clone)]
 pub(crate) struct Permutation {
-    ff1: Arc<FF1<Aes128>>,
+    ff1: Arc<FF1<Aes128Enc>>,
 }
 
 impl Permutation {

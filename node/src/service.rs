@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod create;
+pub mod fence;
 pub mod health;
 pub mod issue_ids;
 pub mod keys;

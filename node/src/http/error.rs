@@ -85,8 +85,8 @@ impl Problem {
     }
 
     /// What caused it.
-    pub fn source(&self) -> Option<&(dyn Error + Send + Sync)> {
-        self.source.as_deref()
+    pub fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 
     /// The problem as it is sent.

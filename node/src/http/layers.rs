@@ -1,6 +1,5 @@
 //! What every request passes through: its id, its time limit, its metrics, and the body of its problem.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +73,7 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
 fn log(problem: &Problem, id: &str) {
     if problem.kind().status().is_server_error() {
         let kind = problem.kind().slug();
-        let error = problem.source().map(|source| source as &(dyn Error + 'static));
+        let error = problem.source();
         tracing::error!(request_id = id, problem = kind, error, "{}", problem.detail());
     }
 }

@@ -21,12 +21,9 @@ use crate::metrics::IdMetrics;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::Entropy;
-use crate::ports::id_source::{IdError, IdIssuer, KeySource};
+use crate::ports::id_source::{IdError, IdIssuer, KeySource, MAX_BLOCK};
 use crate::ports::link_store::FenceStore;
 use crate::ports::spawn::Spawn;
-
-/// The largest block that a namespace grants at once; what a holder wants is bounded by its own settings as well.
-pub const MAX_BLOCK: u64 = 1 << 30;
 
 /// How a node holds ids.
 #[derive(Clone, Debug)]
@@ -67,7 +64,7 @@ pub struct RaftIds {
 #[derive(Debug)]
 struct NamespacePool {
     namespace: NamespaceName,
-    pool: Pool,
+    pool: Arc<Pool>,
     /// Wakes the refill task.
     refill: Notify,
     /// Whether the refill task was woken already.
@@ -103,12 +100,9 @@ impl From<Ended> for IdError {
 }
 
 impl RaftIds {
-    /// Draws from `allocator`, recording blocks of links in `fence`. The namespace `links` is made if it isn't there.
-    ///
-    /// # Errors
-    /// [`IdError`] when the allocator doesn't know `links` and can't make it.
-    #[expect(clippy::too_many_arguments, reason = "the composition root calls it once")]
-    pub async fn start(
+    /// Draws from `allocator`, recording blocks of links in `fence`. The namespace `links` must be there, and the lane
+    /// checked ([`crate::service::fence`]).
+    pub fn start(
         allocator: Arc<dyn Allocator>,
         fence: Arc<dyn FenceStore>,
         options: RaftIdOptions,
@@ -116,11 +110,10 @@ impl RaftIds {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         spawn: Arc<dyn Spawn>,
-    ) -> Result<Self, IdError> {
+    ) -> Self {
         let context = Arc::new(Context { allocator, fence, options, metrics, clock, entropy, spawn });
-        context.create(NamespaceName::links(), links_spec()).await?;
         let links = NamespacePool::start(NamespaceName::links(), &context);
-        Ok(Self { context, links, others: RwLock::default() })
+        Self { context, links, others: RwLock::default() }
     }
 
     /// The pool of a namespace, started when it is first used.

@@ -9,6 +9,9 @@ use stint_idgen::{IdRange, Key};
 use super::coordination::CoordinationError;
 use super::link_store::StoreError;
 
+/// The largest block that a namespace grants at once; what a holder wants is bounded by its own settings as well.
+pub const MAX_BLOCK: u64 = 1 << 30;
+
 /// Draws keys for links.
 #[async_trait]
 pub trait KeySource: Send + Sync + std::fmt::Debug + 'static {

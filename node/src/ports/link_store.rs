@@ -161,9 +161,9 @@ pub struct ListPosition {
 /// One page of a list of live links, newest first.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
-    /// Whose links.
-    pub owner: OwnerId,
-    /// Only links with this tag.
+    /// Whose links; everybody's if `None`, then in the order of their keys.
+    pub owner: Option<OwnerId>,
+    /// Only links with this tag; needs an owner.
     pub tag: Option<String>,
     /// Only links after this one.
     pub after: Option<ListPosition>,

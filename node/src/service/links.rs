@@ -41,8 +41,8 @@ pub enum LinkError {
 /// What to list.
 #[derive(Clone, Debug)]
 pub struct ListRequest {
-    /// Whose links.
-    pub owner: OwnerId,
+    /// Whose links; everybody's if `None`.
+    pub owner: Option<OwnerId>,
     /// Only links whose URL, title or name holds this text, whatever its case.
     pub search: Option<String>,
     /// Only links with this tag.

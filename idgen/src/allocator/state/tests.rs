@@ -1,1 +1,285 @@
+use super::*;
+use crate::IdRange;
+use crate::allocator::{DecodeError, HolderId};
 
+const TTL_MS: u64 = HOLDER_TTL.as_secs() * 1_000;
+
+fn name(text: &str) -> NamespaceName {
+    text.parse().unwrap()
+}
+
+fn spec(start: u64, limit: u64, max_block: u64) -> NamespaceSpec {
+    NamespaceSpec { start, limit, max_block }
+}
+
+fn create(text: &str, spec: NamespaceSpec) -> Command {
+    Command::CreateNamespace { name: name(text), spec }
+}
+
+fn ask(text: &str, want: u64, holder: u128, request: u64) -> Command {
+    Command::Grant { namespace: name(text), want, holder: HolderId(holder), label: "a".into(), request }
+}
+
+fn give_back(holder: u128, grant: u64, used_to: u64) -> Command {
+    Command::Return { holder: HolderId(holder), grant: GrantId(grant), used_to }
+}
+
+fn apply(state: &mut State, at_ms: u64, command: Command) -> Reply {
+    state.apply(&Stamped { at_ms, command })
+}
+
+/// The number and range of a grant.
+fn granted(reply: &Reply) -> (u64, IdRange) {
+    match reply {
+        Reply::Granted(grant) => (grant.id.0, grant.range),
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+fn range(start: u64, end: u64) -> IdRange {
+    IdRange::new(start, end).unwrap()
+}
+
+fn with_links() -> State {
+    let mut state = State::default();
+    apply(&mut state, 1_000, create("links", spec(100, 200, 30)));
+    state
+}
+
+fn totals(state: &State) -> [u64; 5] {
+    let NamespaceTotals { granted, live, used, returned, lost } = state.namespace(&name("links")).unwrap().totals;
+    [granted, live, used, returned, lost]
+}
+
+#[test]
+fn a_namespace_is_made_once() {
+    let mut state = with_links();
+    let first = spec(100, 200, 30);
+    assert_eq!(apply(&mut state, 0, create("links", first)), Reply::Namespace { spec: first, created: false });
+    let differs = Refusal::NamespaceDiffers { name: name("links"), spec: first };
+    assert_eq!(apply(&mut state, 0, create("links", spec(0, 200, 30))), Reply::Refused(differs));
+    for bad in [spec(5, 5, 1), spec(6, 5, 1), spec(0, 5, 0)] {
+        assert_eq!(apply(&mut state, 0, create("other", bad)), Reply::Refused(Refusal::BadSpec));
+    }
+    assert_eq!(state.namespaces().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["links"]);
+}
+
+#[test]
+fn the_number_of_namespaces_is_bounded() {
+    let mut state = State::default();
+    for index in 0..MAX_NAMESPACES {
+        apply(&mut state, 0, create(&format!("n{index}"), spec(0, 1, 1)));
+    }
+    let refused = Reply::Refused(Refusal::TooManyNamespaces(MAX_NAMESPACES));
+    assert_eq!(apply(&mut state, 0, create("one-more", spec(0, 1, 1))), refused);
+    assert_eq!(
+        apply(&mut state, 0, create("n0", spec(0, 1, 1))),
+        Reply::Namespace { spec: spec(0, 1, 1), created: false }
+    );
+}
+
+#[test]
+fn grants_follow_each_other_and_end_at_the_limit() {
+    let mut state = with_links();
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 10, 1, 1))), (1, range(100, 110)));
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", u64::MAX, 2, 1))), (2, range(110, 140)));
+    apply(&mut state, 0, Command::RaiseFloor { namespace: name("links"), floor: 195 });
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 10, 1, 2))), (3, range(195, 200)));
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 3)), Reply::Refused(Refusal::Exhausted(name("links"))));
+    assert_eq!(totals(&state), [45, 45, 0, 0, 0]);
+}
+
+#[test]
+fn a_namespace_up_to_the_last_number_is_granted_to_its_end_without_wrapping() {
+    let mut state = State::default();
+    apply(&mut state, 0, create("links", spec(u64::MAX - 5, u64::MAX, u64::MAX)));
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", u64::MAX, 1, 1))).1, range(u64::MAX - 5, u64::MAX));
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 2)), Reply::Refused(Refusal::Exhausted(name("links"))));
+}
+
+#[test]
+fn a_request_number_has_one_answer() {
+    let mut state = with_links();
+    let first = apply(&mut state, 5_000, ask("links", 10, 1, 7));
+    assert_eq!(apply(&mut state, 6_000, ask("links", 10, 1, 7)), first);
+    assert_eq!(apply(&mut state, 6_000, ask("links", 11, 1, 7)), Reply::Refused(Refusal::RequestReused(7)));
+    assert_eq!(apply(&mut state, 6_000, ask("links", 10, 1, 6)), Reply::Refused(Refusal::StaleRequest { last: 7 }));
+    assert_eq!(apply(&mut state, 6_000, ask("links", 10, 2, 0)), Reply::Refused(Refusal::StaleRequest { last: 0 }));
+    assert_eq!(granted(&apply(&mut state, 6_000, ask("links", 10, 1, 8))).1, range(110, 120));
+}
+
+#[test]
+fn a_refusal_is_the_answer_to_its_number_and_the_next_number_is_decided_anew() {
+    let mut state = State::default();
+    let refused = Reply::Refused(Refusal::UnknownNamespace(name("links")));
+    assert_eq!(apply(&mut state, 0, ask("links", 10, 1, 1)), refused);
+    apply(&mut state, 0, create("links", spec(0, 100, 30)));
+    assert_eq!(apply(&mut state, 0, ask("links", 10, 1, 1)), refused);
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 10, 1, 2))).1, range(0, 10));
+    assert_eq!(apply(&mut state, 0, ask("links", 0, 1, 3)), Reply::Refused(Refusal::NothingWanted));
+}
+
+#[test]
+fn a_return_is_booked_once_and_grants_nothing_again() {
+    let mut state = with_links();
+    apply(&mut state, 0, ask("links", 10, 1, 1));
+    assert_eq!(apply(&mut state, 0, give_back(2, 1, 105)), Reply::Refused(Refusal::ForeignGrant));
+    for used_to in [99, 111] {
+        assert_eq!(apply(&mut state, 0, give_back(1, 1, used_to)), Reply::Refused(Refusal::OutsideGrant { used_to }));
+    }
+    assert_eq!(apply(&mut state, 0, give_back(1, 1, 104)), Reply::Returned { unused: 6 });
+    assert_eq!(apply(&mut state, 0, give_back(1, 1, 104)), Reply::Refused(Refusal::GrantNotLive(GrantId(1))));
+    assert_eq!(apply(&mut state, 0, give_back(1, 2, 104)), Reply::Refused(Refusal::GrantNotLive(GrantId(2))));
+    assert_eq!(totals(&state), [10, 0, 4, 6, 0]);
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 10, 1, 2))).1, range(110, 120));
+}
+
+#[test]
+fn floors_and_timelines_only_rise() {
+    let mut state = with_links();
+    let mut raise = |floor| apply(&mut state, 0, Command::RaiseFloor { namespace: name("links"), floor });
+    assert_eq!([raise(150), raise(120), raise(200)], [Reply::Floor(150), Reply::Floor(150), Reply::Floor(200)]);
+    assert_eq!(raise(201), Reply::Refused(Refusal::FloorPastLimit { floor: 201 }));
+    assert_eq!(totals(&state), [0; 5]);
+    let timelines = [3, 1, 4].map(|timeline| apply(&mut state, 0, Command::RaiseTimeline { timeline }));
+    assert_eq!(timelines, [Reply::Timeline(3), Reply::Timeline(3), Reply::Timeline(4)]);
+    assert_eq!(state.timeline(), 4);
+}
+
+#[test]
+fn a_holder_that_was_silent_for_the_ttl_is_forgotten_and_its_grants_are_lost() {
+    let mut state = with_links();
+    apply(&mut state, 1_000, ask("links", 10, 1, 1));
+    apply(&mut state, 2_000, ask("links", 10, 2, 1));
+    let tick = |state: &mut State, at_ms| apply(state, at_ms, Command::RaiseTimeline { timeline: 0 });
+    tick(&mut state, 1_000 + TTL_MS - 1);
+    assert_eq!((state.holders(), state.live_grants()), (2, 2));
+    tick(&mut state, 1_000 + TTL_MS);
+    assert_eq!((state.holders(), state.live_grants()), (1, 1));
+    assert_eq!(totals(&state), [20, 10, 0, 0, 10]);
+    // What comes late from the forgotten one is refused; its ids stay spent.
+    let late = apply(&mut state, 0, give_back(1, 1, 105));
+    assert_eq!(late, Reply::Refused(Refusal::GrantNotLive(GrantId(1))));
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 10, 1, 1))).1, range(120, 130));
+}
+
+#[test]
+fn a_sign_of_life_keeps_a_holder() {
+    let mut state = with_links();
+    apply(&mut state, 1_000, ask("links", 10, 1, 1));
+    apply(&mut state, TTL_MS, ask("links", 10, 1, 1));
+    apply(&mut state, TTL_MS + 900_000, Command::RaiseTimeline { timeline: 0 });
+    assert_eq!(state.live_grants(), 1);
+}
+
+#[test]
+fn one_entry_forgets_a_bounded_number_of_grants() {
+    let mut state = State::default();
+    apply(&mut state, 0, create("links", spec(0, 1_000, 1)));
+    for request in 1..=100 {
+        apply(&mut state, 0, ask("links", 1, 1, request));
+    }
+    let left = [0; 3].map(|_| {
+        apply(&mut state, TTL_MS, Command::RaiseTimeline { timeline: 0 });
+        (state.live_grants(), state.holders())
+    });
+    assert_eq!(left, [(36, 1), (0, 0), (0, 0)]);
+    assert_eq!(totals(&state), [100, 0, 0, 0, 100]);
+}
+
+#[test]
+fn holders_and_live_grants_are_bounded() {
+    let mut state = State::default();
+    apply(&mut state, 0, create("links", spec(0, u64::MAX, 10)));
+    for at_ms in 0..MAX_LIVE_GRANTS as u64 + 20 {
+        apply(&mut state, 0, ask("links", 1, 1, at_ms + 1));
+    }
+    assert!(state.live_grants() <= MAX_LIVE_GRANTS + 1);
+    for holder in 0..MAX_HOLDERS as u64 + 20 {
+        apply(&mut state, holder, ask("links", 1, u128::from(holder) + 2, 1));
+    }
+    assert!(state.holders() <= MAX_HOLDERS + 1 && state.live_grants() <= MAX_LIVE_GRANTS + 1);
+    let [granted, live, _, _, lost] = totals(&state);
+    assert!(lost > 0 && granted == live + lost);
+    assert_eq!(State::decode(&state.encode()), Ok(state));
+}
+
+#[test]
+fn time_does_not_go_back() {
+    let mut state = with_links();
+    apply(&mut state, 9_000, Command::RaiseTimeline { timeline: 0 });
+    let Reply::Granted(grant) = apply(&mut state, 3_000, ask("links", 1, 1, 1)) else { panic!("not granted") };
+    assert_eq!((grant.granted_at_ms, state.clock_ms()), (9_000, 9_000));
+}
+
+/// A state with every kind of content, and its bytes, pinned: old snapshots must be read for ever.
+fn sample() -> State {
+    let mut state = with_links();
+    apply(&mut state, 2_000, ask("links", 10, 1, 1));
+    apply(&mut state, 3_000, ask("links", 10, 1, 2));
+    apply(&mut state, 4_000, ask("gone", 1, 2, 1));
+    apply(&mut state, 5_000, give_back(1, 1, 104));
+    apply(&mut state, 6_000, Command::RaiseTimeline { timeline: 3 });
+    state
+}
+
+const SAMPLE: &[u8] = b"\x01\xf0.\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
+    \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01";
+
+#[test]
+fn snapshots_are_pinned() {
+    assert_eq!(sample().encode().escape_ascii().to_string(), SAMPLE.escape_ascii().to_string());
+    assert_eq!(State::decode(SAMPLE), Ok(sample()));
+    assert_eq!(State::decode(&State::default().encode()), Ok(State::default()));
+}
+
+#[test]
+fn log_entries_are_pinned() {
+    let entry = Stamped { at_ms: 300, command: ask("links", 10, 1, 2) };
+    let bytes = b"\x01\xac\x02\x01\x05links\x0a\x01\x01a\x02";
+    assert_eq!(entry.encode(), bytes);
+    assert_eq!(Stamped::decode(bytes), Ok(entry));
+    assert_eq!(Stamped::decode(b"\x02\xac"), Err(DecodeError::Newer { found: 2, supported: 1 }));
+    let reply = Reply::Floor(7);
+    assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+}
+
+#[test]
+fn a_damaged_snapshot_is_an_error_and_never_another_state_that_breaks_a_rule() {
+    assert_eq!(State::decode(b"\x02"), Err(DecodeError::Newer { found: 2, supported: 1 }));
+    for end in 0..SAMPLE.len() {
+        assert!(matches!(State::decode(&SAMPLE[..end]), Err(DecodeError::Corrupt { .. })), "cut at {end}");
+    }
+    for (place, bit) in (1..SAMPLE.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+        let mut bytes = SAMPLE.to_vec();
+        bytes[place] ^= 1 << bit;
+        if let Ok(mut state) = State::decode(&bytes) {
+            assert_eq!(state.encode(), bytes);
+            apply(&mut state, u64::MAX, ask("links", 10, 3, 1));
+            assert_eq!(State::decode(&state.encode()), Ok(state), "bit {bit} of byte {place}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_breaks_a_rule_is_refused() {
+    let breaks: [fn(&mut State); 9] = [
+        |state| state.last_grant = 1,
+        |state| state.clock_ms = 10,
+        |state| state.holders = Holders::default(),
+        |state| state.namespaces.clear(),
+        |state| state.live.clear(),
+        |state| state.namespaces.get_mut(&name("links")).unwrap().floor = 115,
+        |state| state.namespaces.get_mut(&name("links")).unwrap().totals.lost = 1,
+        |state| state.namespaces.get_mut(&name("links")).unwrap().spec.max_block = 9,
+        |state| {
+            let grant = state.live.values().next().unwrap().clone();
+            state.live.insert(GrantId(1), grant);
+        },
+    ];
+    for (index, break_it) in breaks.iter().enumerate() {
+        let mut state = sample();
+        break_it(&mut state);
+        assert!(matches!(State::decode(&state.encode()), Err(DecodeError::Corrupt { .. })), "break {index}");
+    }
+}

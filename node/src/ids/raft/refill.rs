@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use stint_idgen::allocator::{Command, Grant, HolderId, NamespaceName, Refusal, Reply};
-use stint_idgen::{Demand, Filler, Lane};
+use stint_idgen::{BlockUse, Demand, Filler, Lane};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -47,12 +47,12 @@ pub(super) async fn run(shared: Arc<NamespacePool>, mut filler: Filler, context:
     let stop = context.spawn.stopping();
     let mut holder =
         Holder { id: HolderId(u128::from_be_bytes(random_128(&*context.entropy))), request: 0, grants: VecDeque::new() };
-    let mut demand = Demand::default();
+    let mut demand = Demand::new();
     loop {
         demand.observe(shared.pool.claimed(), context.clock.monotonic());
         if shared.pool.wants_block() && shared.arrivals.borrow().ended.is_none() {
             fill(&shared, &mut filler, &mut holder, &demand, &context, &stop).await;
-            account_for_used(&filler, &mut holder, &context).await;
+            account_for(filler.settled(), &mut holder, &context).await;
         }
         context.metrics.set_headroom(&shared.namespace, demand.headroom(shared.pool.remaining()));
         shared.asked.store(false, Ordering::Release);
@@ -63,8 +63,8 @@ pub(super) async fn run(shared: Arc<NamespacePool>, mut filler: Filler, context:
         }
     }
     shared.pool.close();
-    account_for_used(&filler, &mut holder, &context).await;
-    account_for_rest(&filler, &holder, &context).await;
+    account_for(filler.settled(), &mut holder, &context).await;
+    account_for(filler.unused(), &mut holder, &context).await;
 }
 
 /// Gets one block, trying until it is there, the source has ended, or the node stops.
@@ -138,33 +138,21 @@ async fn block(
     Ok(grant)
 }
 
-/// Reports the blocks that are used up. It is accounting: nothing depends on when it arrives.
-async fn account_for_used(filler: &Filler, holder: &mut Holder, context: &Context) {
-    while holder.grants.len() > filler.unused().len() {
-        let Some(grant) = holder.grants.front() else { return };
-        if !account(holder.id, grant, grant.range.end(), context).await {
-            return;
+/// Reports how far blocks were used. It is accounting: nothing depends on whether it arrives, and what is left of a
+/// block is a gap, since nothing returned is ever granted again.
+async fn account_for(uses: Vec<BlockUse>, holder: &mut Holder, context: &Context) {
+    for done in uses {
+        let Some(at) = holder.grants.iter().position(|grant| grant.range == done.block) else { continue };
+        if let Some(grant) = holder.grants.remove(at) {
+            account(holder.id, &grant, done.used_to, context).await;
         }
-        holder.grants.pop_front();
     }
 }
 
-/// Reports how far the blocks at hand were used. What is left of them is a gap: nothing returned is granted again.
-async fn account_for_rest(filler: &Filler, holder: &Holder, context: &Context) {
-    let unused = filler.unused();
-    let settled = holder.grants.len().saturating_sub(unused.len());
-    for (grant, used_to) in holder.grants.iter().skip(settled).zip(unused) {
-        account(holder.id, grant, used_to, context).await;
-    }
-}
-
-async fn account(holder: HolderId, grant: &Grant, used_to: u64, context: &Context) -> bool {
+async fn account(holder: HolderId, grant: &Grant, used_to: u64, context: &Context) {
     let command = Command::Return { holder, grant: grant.id, used_to };
     match timeout(REPORTED_WITHIN, context.allocator.submit(command)).await {
-        Ok(Ok(Reply::Returned { .. } | Reply::Refused(Refusal::GrantNotLive(_)))) => true,
-        outcome => {
-            tracing::debug!(?outcome, "a block was not accounted for");
-            false
-        }
+        Ok(Ok(Reply::Returned { .. } | Reply::Refused(Refusal::GrantNotLive(_)))) => {}
+        outcome => tracing::debug!(?outcome, "a block was not accounted for"),
     }
 }

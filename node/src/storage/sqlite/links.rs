@@ -57,17 +57,21 @@ impl LinkStore for SqliteStore {
     async fn list(&self, query: ListQuery) -> Result<Vec<Link>, StoreError> {
         let (created_at, key) =
             query.after.map_or((UnixMs::MAX.get(), i64::MAX), |after| (after.created_at.get(), after.key.get()));
-        let statement = if query.tag.is_some() {
-            "SELECT links.* FROM link_tags AS tagged JOIN links USING (key)
-             WHERE tagged.owner_id = ?1 AND tagged.tag = ?5 AND (tagged.created_at, tagged.key) < (?2, ?3)
-             ORDER BY tagged.created_at DESC, tagged.key DESC LIMIT ?4"
-        } else {
-            "SELECT * FROM links
-             WHERE owner_id = ?1 AND url IS NOT NULL AND (created_at, key) < (?2, ?3) AND ?5 IS NULL
-             ORDER BY created_at DESC, key DESC LIMIT ?4"
+        let statement = match (query.owner, &query.tag) {
+            (Some(_), Some(_)) => {
+                "SELECT links.* FROM link_tags AS tagged JOIN links USING (key)
+                 WHERE tagged.owner_id = ?1 AND tagged.tag = ?5 AND (tagged.created_at, tagged.key) < (?2, ?3)
+                 ORDER BY tagged.created_at DESC, tagged.key DESC LIMIT ?4"
+            }
+            (Some(_), None) => {
+                "SELECT * FROM links
+                 WHERE owner_id = ?1 AND url IS NOT NULL AND (created_at, key) < (?2, ?3)
+                 ORDER BY created_at DESC, key DESC LIMIT ?4"
+            }
+            (None, _) => "SELECT * FROM links WHERE url IS NOT NULL AND key < ?3 ORDER BY key DESC LIMIT ?4",
         };
         let rows: Vec<LinkRow> = sqlx::query_as(statement)
-            .bind(query.owner.0)
+            .bind(query.owner.map(|owner| owner.0))
             .bind(created_at)
             .bind(key)
             .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))

@@ -1,0 +1,30 @@
+# The targets that people and CI use. `make verify` only reads; `make fix` mends.
+
+.PHONY: test verify fix tools openapi bench
+
+## Installs what the tests need (where it can), and runs them all.
+test: tools
+	cargo test --workspace
+
+## Everything that must hold before a change lands.
+verify:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(MAKE) test
+
+## Formats, and mends what clippy can mend.
+fix:
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all
+
+## Installs PostgreSQL and Redis for the tests, or says what to install.
+tools:
+	.ci/tools
+
+## Writes docs/openapi.json from the code.
+openapi:
+	cargo run --quiet --bin stint -- openapi > docs/openapi.json
+
+## Measures ids, codes, redirects and creates on this machine. A bench, never a test.
+bench:
+	cargo bench --workspace

@@ -1,0 +1,8 @@
+//! Properties: what must hold for every key, every text and every sequence of commands.
+
+#[path = "properties/allocator.rs"]
+mod allocator;
+#[path = "properties/codes.rs"]
+mod codes;
+#[path = "properties/lanes.rs"]
+mod lanes;

@@ -1,0 +1,193 @@
+//! From a command to its reply: stamped, proposed, and, while nothing was appended, proposed again.
+//!
+//! The rule that everything here serves: "unavailable" is said only where the command can't have been appended.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::impls::ProgressResponder;
+use stint_idgen::allocator::{ClockJump, Command, Reply, Stamped, Stamper};
+
+use super::super::types::{Applied, CommittedLeaderId, NodeId, Proposal, TypeConfig};
+use super::Group;
+use crate::ports::coordination::CoordinationError;
+
+/// How soon a refused proposal is tried again: elections and leases take tens of milliseconds.
+const RETRY_AFTER: Duration = Duration::from_millis(5);
+
+/// How long a single write may keep the disk before new commands are refused without being proposed.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// The stamps of one term.
+#[derive(Debug)]
+pub(super) struct Leadership {
+    term: u64,
+    stamper: Stamper,
+}
+
+/// Why a proposal has no reply.
+#[derive(Debug, thiserror::Error)]
+enum ProposalError {
+    #[error("no reply within {} ms", .0.as_millis())]
+    Deadline(Duration),
+    #[error("this member doesn't lead; the leader is {leader:?}")]
+    NotLeading { leader: Option<NodeId> },
+    #[error("writing the log failed: {0}")]
+    Disk(String),
+    #[error("the disk has not answered for {} ms", .0.as_millis())]
+    Stalled(Duration),
+    #[error("this member has stopped")]
+    Stopped,
+    #[error("the entry was discarded when the leader changed")]
+    Discarded,
+    #[error("the entry was answered without a reply")]
+    NoReply,
+    #[error("the consensus core refused the entry")]
+    Refused(#[source] ClientWriteError<TypeConfig>),
+}
+
+/// Whether the command may have been appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    NotProposed,
+    Proposed,
+}
+
+/// How one attempt ended, other than with a reply.
+enum Attempt {
+    /// Not appended: try again.
+    Again(ProposalError),
+    /// Not appended, and trying again is of no use.
+    Refused(CoordinationError),
+    /// Appended or not: unknown.
+    Unknown(ProposalError),
+}
+
+impl Group {
+    /// Proposes `command` until it is committed, refused or out of time.
+    pub(super) async fn propose_within_deadline(&self, command: Command) -> Result<Reply, CoordinationError> {
+        self.check_disk()?;
+        let mut phase = Phase::NotProposed;
+        let proposed = tokio::time::timeout(self.submit_timeout, self.propose(command, &mut phase)).await;
+        proposed.unwrap_or_else(|_| {
+            let error = ProposalError::Deadline(self.submit_timeout);
+            tracing::warn!(%error, proposed = phase == Phase::Proposed, "a command was not committed in time");
+            // Logs the reason, where it is the disk.
+            let _ = self.check_disk();
+            Err(match phase {
+                Phase::NotProposed => unavailable(error),
+                Phase::Proposed => unknown(error),
+            })
+        })
+    }
+
+    /// The term that this member leads, once everything from before the term is applied here.
+    pub(super) fn leading(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
+        let term = metrics.current_term;
+        // A leader's term begins with an entry of its own. Until that is applied, the state's clock may lie behind
+        // stamps of an earlier leader.
+        let applied = || self.state.read(|replica| replica.last_applied.as_ref().map(|id| id.leader_id.term));
+        (leads && applied() == Some(term)).then_some(term)
+    }
+
+    async fn propose(&self, command: Command, phase: &mut Phase) -> Result<Reply, CoordinationError> {
+        loop {
+            let attempt = self.attempt(&command, phase).await;
+            match attempt {
+                Ok(reply) => return Ok(reply),
+                Err(Attempt::Again(error)) => tracing::debug!(%error, "proposing again"),
+                Err(Attempt::Refused(error)) => return Err(error),
+                Err(Attempt::Unknown(error)) => return Err(unknown(error)),
+            }
+            *phase = Phase::NotProposed;
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    async fn attempt(&self, command: &Command, phase: &mut Phase) -> Result<Reply, Attempt> {
+        let (term, stamped) = self.stamp(command)?;
+        let (responder, reply) = ProgressResponder::complete_only();
+        *phase = Phase::Proposed;
+        // Appended in this term or not at all: a stamp is good only for the term it was made in.
+        let write = self.raft.write(Proposal(stamped)).with_leader(CommittedLeaderId::new(term)).responder(responder);
+        if write.await.is_err() {
+            // The core had ended before it could take the message.
+            return Err(Attempt::Refused(unavailable(self.stopped())));
+        }
+        match reply.await {
+            Ok(Ok(response)) => reply_of(response.data),
+            Ok(Err(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. }))) => {
+                Err(Attempt::Again(ProposalError::NotLeading { leader: leader_id }))
+            }
+            Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(Attempt::Unknown(ProposalError::Discarded)),
+            Ok(Err(error)) => Err(Attempt::Refused(unavailable(ProposalError::Refused(error)))),
+            // The core ended with the proposal in it.
+            Err(_) => Err(Attempt::Unknown(self.stopped())),
+        }
+    }
+
+    /// Stamps a command for the term that this member leads.
+    fn stamp(&self, command: &Command) -> Result<(u64, Stamped), Attempt> {
+        let Some(term) = self.leading() else {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            return Err(match &metrics.running_state {
+                Ok(()) => Attempt::Again(ProposalError::NotLeading { leader: metrics.current_leader }),
+                Err(_) => Attempt::Refused(unavailable(self.stopped())),
+            });
+        };
+        let mut leadership = self.leadership.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = match leadership.take() {
+            Some(current) if current.term >= term => current,
+            _ => Leadership { term, stamper: Stamper::new(self.state.read(|replica| replica.state.clock_ms())) },
+        };
+        let Leadership { term, stamper } = leadership.insert(current);
+        let at_ms = stamper.stamp(self.clock.unix_ms(), self.clock.monotonic()).map_err(|jump| {
+            let ClockJump { wall_ms, limit_ms } = jump;
+            tracing::error!(
+                wall_ms,
+                limit_ms,
+                refused = stamper.refused(),
+                "the wall clock jumped; no command is stamped"
+            );
+            Attempt::Refused(CoordinationError::ClockJumped { jump_ms: wall_ms.saturating_sub(limit_ms) })
+        })?;
+        Ok((*term, Stamped { at_ms, command: command.clone() }))
+    }
+
+    /// Refuses at once what could only wait for a disk that doesn't answer.
+    fn check_disk(&self) -> Result<(), CoordinationError> {
+        let health = self.store.health();
+        if let Some(failure) = health.failure() {
+            return Err(unavailable(ProposalError::Disk(failure.to_owned())));
+        }
+        let waiting = health.waiting();
+        if waiting > STALLED_AFTER {
+            health.report_stall(waiting);
+            return Err(unavailable(ProposalError::Stalled(waiting)));
+        }
+        Ok(())
+    }
+
+    fn stopped(&self) -> ProposalError {
+        self.store.health().failure().map_or(ProposalError::Stopped, |failure| ProposalError::Disk(failure.to_owned()))
+    }
+}
+
+fn reply_of(applied: Applied) -> Result<Reply, Attempt> {
+    applied.ok_or(Attempt::Unknown(ProposalError::NoReply))
+}
+
+fn unavailable(error: ProposalError) -> CoordinationError {
+    CoordinationError::Unavailable { source: Box::new(error) }
+}
+
+fn unknown(error: ProposalError) -> CoordinationError {
+    CoordinationError::OutcomeUnknown { source: Box::new(error) }
+}

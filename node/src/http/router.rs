@@ -1,0 +1,63 @@
+//! All routes of the public port.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, Uri, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Router, middleware};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::error::{Problem, ProblemKind};
+use super::openapi::Document;
+use super::routes::{cluster, follow, health, home, ids, keys, links, problems};
+use super::state::Api;
+use super::{document, layers};
+
+/// The routes that are part of the documented API.
+pub(super) fn documented() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(links::create_link, links::list_links))
+        .routes(routes!(links::get_link, links::update_link, links::delete_link))
+        .routes(routes!(ids::issue_ids))
+        .routes(routes!(ids::create_namespace))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::revoke_key))
+        .routes(routes!(cluster::show_cluster))
+        .routes(routes!(health::health))
+        .routes(routes!(follow::follow))
+}
+
+/// The whole public port.
+pub fn router(api: Arc<Api>) -> Router {
+    let (router, _) = documented().split_for_parts();
+    let docs: Router<Arc<Api>> = SwaggerUi::new("/docs")
+        .config(Config::new(["/openapi.json"]).persist_authorization(true).try_it_out_enabled(true))
+        .into();
+    router
+        .route("/", get(home::home))
+        .route("/static/home.js", get(home::script))
+        .route("/openapi.json", get(openapi))
+        .route("/docs/problems/{slug}", get(problems::problem))
+        .merge(docs)
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), layers::around))
+        .with_state(api)
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document())
+}
+
+async fn nothing_here(uri: Uri) -> Problem {
+    let shown: String = uri.path().chars().take(100).collect();
+    Problem::new(ProblemKind::NotFound, format!("nothing answers at `{shown}`; see /docs"))
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(ProblemKind::MethodNotAllowed, "use one of the methods in the `Allow` header")
+}

@@ -1,0 +1,146 @@
+//! `GET /{code}`: following a link. `GET /{code}+`: looking where it leads first.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::link::{Link, Standing};
+use crate::domain::timestamp::UnixMs;
+use crate::http::error::{Problem, ProblemBody, ProblemKind};
+use crate::http::pages;
+use crate::http::state::Api;
+use crate::service::resolve::{Follow, Tier};
+
+/// May be kept by nobody but the visitor, and must be asked for again each time: an edited target is never frozen.
+const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
+/// Each visit counts, so none may come from a cache.
+const NEVER_KEPT: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Where a link leads, for people who want to know first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct LinkPreview {
+    /// Its code or alias.
+    #[schema(example = "4nBv2Kq")]
+    code: String,
+    /// Where it leads.
+    #[schema(example = "https://xn--bcher-kva.example/")]
+    url: String,
+    /// The target's host as people read it.
+    #[schema(example = "bücher.example")]
+    host: Option<String>,
+    /// When it was created, RFC 3339.
+    created_at: String,
+    /// When it ends, RFC 3339.
+    expires_at: Option<String>,
+}
+
+/// Follow a link
+///
+/// Answers with a redirect to the target, exactly as it was given; the request's own query string is not passed on.
+/// With a `+` after the code, shows where the link leads instead (HTML, or JSON with `Accept: application/json`).
+/// HEAD is answered alike, and not counted.
+#[utoipa::path(
+    get,
+    path = "/{code}",
+    tag = "Following",
+    params(("code" = String, Path, description = "A code or alias; add `+` for a preview", example = "4nBv2Kq")),
+    responses(
+        (status = 302, description = "Go to `Location` (the status is a setting: 301, 302, 307 or 308)",
+         headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
+        (status = 200, description = "The preview, for a code with `+`", body = LinkPreview),
+        (status = 404, description = "`link-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "`link-deleted`, `link-expired` or `link-used-up`", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn follow(
+    State(api): State<Arc<Api>>,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let path = uri.path().trim_start_matches('/');
+    if let Some(code) = preview_of(path) {
+        return preview(&api, code, &headers).await;
+    }
+    let follow = api.resolve.follow(path, method != Method::HEAD).await;
+    count(&api, follow.as_ref().ok());
+    match follow? {
+        Follow::To { link, limited, .. } => redirect(&api, &link, limited),
+        missed => Err(refuse(&missed, path)),
+    }
+}
+
+fn redirect(api: &Api, link: &Link, limited: bool) -> Result<Response, Problem> {
+    let content = link.content.as_ref().ok_or_else(|| gone(ProblemKind::LinkDeleted))?;
+    let location = HeaderValue::from_str(content.url.as_str())
+        .map_err(|error| Problem::new(ProblemKind::Internal, "the stored target can't be sent").caused_by(error))?;
+    let cached = if limited { NEVER_KEPT } else { REVALIDATED };
+    let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, cached)];
+    Ok((api.settings.redirect_status, headers).into_response())
+}
+
+fn count(api: &Api, follow: Option<&Follow>) {
+    let metrics = &api.link_metrics;
+    match follow {
+        Some(Follow::To { tier: Tier::L1, .. }) => &metrics.found_in_l1,
+        Some(Follow::To { tier: Tier::Store, .. }) => &metrics.found_in_store,
+        Some(Follow::Missing) => &metrics.missing,
+        Some(Follow::Expired | Follow::Deleted | Follow::UsedUp) => &metrics.gone,
+        None => &metrics.failed,
+    }
+    .increment(1);
+}
+
+fn refuse(missed: &Follow, path: &str) -> Problem {
+    match missed {
+        Follow::Deleted => gone(ProblemKind::LinkDeleted),
+        Follow::Expired => gone(ProblemKind::LinkExpired),
+        Follow::UsedUp => gone(ProblemKind::LinkUsedUp),
+        Follow::To { .. } | Follow::Missing => {
+            let shown: String = path.chars().take(64).collect();
+            Problem::new(ProblemKind::LinkNotFound, format!("no link has the code `{shown}`; codes are case-sensitive"))
+        }
+    }
+}
+
+fn gone(kind: ProblemKind) -> Problem {
+    Problem::new(kind, kind.explanation().trim())
+}
+
+/// The code in `CODE+`, also when a client encoded the plus.
+fn preview_of(path: &str) -> Option<&str> {
+    path.strip_suffix('+').or_else(|| path.strip_suffix("%2B")).or_else(|| path.strip_suffix("%2b"))
+}
+
+async fn preview(api: &Api, code: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let Some((link, _)) = api.resolve.find(code).await? else {
+        return Err(refuse(&Follow::Missing, code));
+    };
+    let url = match link.standing(UnixMs::from_clock(api.clock.unix_ms())) {
+        Standing::Live(url) | Standing::Limited(url) => url,
+        Standing::Expired => return Err(gone(ProblemKind::LinkExpired)),
+        Standing::Deleted => return Err(gone(ProblemKind::LinkDeleted)),
+    };
+    let preview = LinkPreview {
+        code: code.to_owned(),
+        url: url.as_str().to_owned(),
+        host: url.readable_host(),
+        created_at: link.created_at.to_string(),
+        expires_at: link.content.as_ref().and_then(|content| content.expires_at).map(|expiry| expiry.to_string()),
+    };
+    let cached = [(header::CACHE_CONTROL, NEVER_KEPT)];
+    if pages::wants_json(headers) {
+        return Ok((cached, Json(preview)).into_response());
+    }
+    let body = pages::preview(&preview.code, &preview.url, preview.host.as_deref(), preview.expires_at.as_deref());
+    let mut response = (StatusCode::OK, cached, [(header::CONTENT_TYPE, pages::HTML)], body).into_response();
+    pages::protect(response.headers_mut());
+    Ok(response)
+}

@@ -1,0 +1,222 @@
+//! `/api/v1/links`: creating, seeing, listing, changing and deleting links.
+
+mod wire;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+use self::wire::{CreateLinkRequest, LinkResponse, ListLinksParams, ListLinksResponse, UpdateLinkRequest};
+use crate::domain::access::{Caller, OwnerId, Scope, Scopes};
+use crate::http::error::{Problem, ProblemBody, ProblemKind};
+use crate::http::extract::{Authenticated, JsonBody, Query, idempotency_key};
+use crate::http::state::Api;
+use crate::ports::link_store::Idempotency;
+use crate::service::links::ListRequest;
+
+/// Who creates links without a key, where that is allowed.
+const ANONYMOUS: Caller = Caller { owner: OwnerId::ANONYMOUS, scopes: Scopes::only(Scope::LinksWrite) };
+
+/// Create a link
+///
+/// Answers after the link is durable. A request with nothing but a `url` gets the owner's existing link of that URL, if
+/// there is one (200), unless `reuse` is false. With an `Idempotency-Key`, a repeat within 24 hours gets the same link.
+#[utoipa::path(
+    post,
+    path = "/api/v1/links",
+    tag = "Links",
+    params(("Idempotency-Key" = Option<String>, Header,
+            description = "1 to 255 printable ASCII characters, new for each new request, such as a UUID")),
+    request_body = CreateLinkRequest,
+    security((), ("bearer" = []), ("api_key" = [])),
+    responses(
+        (status = 201, description = "The link was created", body = LinkResponse,
+         headers(("Location" = String, description = "The short URL"))),
+        (status = 200, description = "An existing link was reused", body = LinkResponse,
+         headers(("Location" = String, description = "The short URL"))),
+        (status = 400, description = "`malformed-body`, `invalid-idempotency-key`", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: the key lacks the scope `links:write`", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 409, description = "`alias-taken`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-url`, `link-loop`, `invalid-alias`, `alias-reserved`, `invalid-field`, \
+         `idempotency-key-reused`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `overloaded`", body = ProblemBody, content_type = "application/problem+json",
+         headers(("Retry-After" = u32, description = "Seconds"))),
+    )
+)]
+pub(in crate::http) async fn create_link(
+    State(api): State<Arc<Api>>,
+    authenticated: Option<Authenticated>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<CreateLinkRequest>,
+) -> Result<Response, Problem> {
+    let created = create(&api, authenticated, &headers, body).await;
+    let metrics = &api.link_metrics;
+    match &created {
+        Ok((StatusCode::CREATED, _)) => &metrics.created,
+        Ok(_) => &metrics.reused,
+        Err(problem) if problem.kind().status().is_server_error() => &metrics.create_failed,
+        Err(_) => &metrics.refused,
+    }
+    .increment(1);
+    let (status, link) = created?;
+    let location = HeaderValue::from_str(&link.short_url).ok();
+    let mut response = (status, Json(link)).into_response();
+    if let Some(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn create(
+    api: &Api,
+    authenticated: Option<Authenticated>,
+    headers: &HeaderMap,
+    body: CreateLinkRequest,
+) -> Result<(StatusCode, LinkResponse), Problem> {
+    let caller = match authenticated {
+        Some(authenticated) => authenticated.allowed(Scope::LinksWrite)?,
+        None if api.settings.anonymous_create => ANONYMOUS,
+        None => return Err(Problem::new(
+            ProblemKind::Unauthorized,
+            "creating links needs an API key here: Authorization: Bearer KEY, or X-Api-Key: KEY",
+        )),
+    };
+    let idempotency = idempotency_key(headers)?.map(|key| Idempotency {
+        key: key.to_owned(),
+        request_hash: Sha256::digest(body.canonical()).into(),
+    });
+    let created = api.create.create(body.validate(caller.owner, idempotency)?).await?;
+    if created.link.content.is_none() {
+        return Err(Problem::new(ProblemKind::LinkDeleted, "the link that this request made was deleted since"));
+    }
+    let status = if created.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, LinkResponse::new(api, &created.link)))
+}
+
+/// List links
+///
+/// Live links, newest first. A search (`q`) reads at most 10,000 links for one answer: it may be short, or empty, with
+/// a `next_cursor` to go on from.
+#[utoipa::path(
+    get,
+    path = "/api/v1/links",
+    tag = "Links",
+    params(ListLinksParams),
+    security(("bearer" = []), ("api_key" = [])),
+    responses(
+        (status = 200, description = "A page of links", body = ListLinksResponse),
+        (status = 400, description = "`invalid-query`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn list_links(
+    State(api): State<Arc<Api>>,
+    authenticated: Authenticated,
+    Query(params): Query<ListLinksParams>,
+) -> Result<Json<ListLinksResponse>, Problem> {
+    let caller = authenticated.allowed(Scope::LinksRead)?;
+    let owner = params.owner(caller)?;
+    let (after, limit) = (params.after()?, params.limit()?);
+    if owner.is_none() && params.tag.is_some() {
+        return Err(Problem::new(ProblemKind::InvalidQuery, "a `tag` belongs to one owner: name it instead of `all`"));
+    }
+    let page = api.links.list(ListRequest { owner, search: params.q, tag: params.tag, after, limit }).await?;
+    Ok(Json(ListLinksResponse::new(&api, &page)))
+}
+
+/// See a link
+#[utoipa::path(
+    get,
+    path = "/api/v1/links/{code}",
+    tag = "Links",
+    params(("code" = String, Path, description = "A code or alias")),
+    security(("bearer" = []), ("api_key" = [])),
+    responses(
+        (status = 200, description = "The link", body = LinkResponse),
+        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`link-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "`link-deleted`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn get_link(
+    State(api): State<Arc<Api>>,
+    authenticated: Authenticated,
+    Path(code): Path<String>,
+) -> Result<Json<LinkResponse>, Problem> {
+    let caller = authenticated.allowed(Scope::LinksRead)?;
+    let link = api.links.get(&code, caller).await?;
+    Ok(Json(LinkResponse::new(&api, &link)))
+}
+
+/// Change a link
+///
+/// Only the fields given are changed; null takes a field away. Every node follows the change within a second.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/links/{code}",
+    tag = "Links",
+    params(("code" = String, Path, description = "A code or alias")),
+    request_body = UpdateLinkRequest,
+    security(("bearer" = []), ("api_key" = [])),
+    responses(
+        (status = 200, description = "The link as it is now", body = LinkResponse),
+        (status = 400, description = "`malformed-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`link-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "`link-deleted`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-url`, `link-loop`, `invalid-field`", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn update_link(
+    State(api): State<Arc<Api>>,
+    authenticated: Authenticated,
+    Path(code): Path<String>,
+    JsonBody(body): JsonBody<UpdateLinkRequest>,
+) -> Result<Json<LinkResponse>, Problem> {
+    let caller = authenticated.allowed(Scope::LinksWrite)?;
+    let link = api.links.update(&code, body.validate()?, caller).await?;
+    Ok(Json(LinkResponse::new(&api, &link)))
+}
+
+/// Delete a link
+///
+/// Its URL, title and tags are erased. Its code answers 410 and is never used again.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/links/{code}",
+    tag = "Links",
+    params(("code" = String, Path, description = "A code or alias")),
+    security(("bearer" = []), ("api_key" = [])),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`link-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "`link-deleted`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn delete_link(
+    State(api): State<Arc<Api>>,
+    authenticated: Authenticated,
+    Path(code): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let caller = authenticated.allowed(Scope::LinksWrite)?;
+    api.links.delete(&code, caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,88 @@
+//! Listening and serving: one HTTP server with time and size limits, stopped with a deadline.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+
+/// Limits on what a client may make the server wait for or hold.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// How long a client may take to send its headers, and how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// The largest request line and headers together, in bytes.
+    pub max_header_size: usize,
+}
+
+/// A server that is listening.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    handle: Handle<SocketAddr>,
+}
+
+/// An address that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}")]
+pub struct ListenError {
+    /// Which address.
+    pub address: SocketAddr,
+    /// What the operating system said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Takes an address, so that a port in use is known before anything else is started.
+///
+/// # Errors
+/// [`ListenError`], naming the address.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let listen = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listen().map_err(|source| ListenError { address, source })
+}
+
+impl Server {
+    /// A server for `router` on `listener`, and the task that must be spawned for it.
+    ///
+    /// # Errors
+    /// When the listener can't be used by the runtime.
+    pub fn new(
+        listener: TcpListener,
+        router: Router,
+        limits: ServerLimits,
+    ) -> io::Result<(Self, impl Future<Output = io::Result<()>> + Send + 'static)> {
+        let address = listener.local_addr()?;
+        let handle = Handle::new();
+        let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
+        let builder = server.http_builder();
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(limits.max_header_size)
+            .keep_alive(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX))
+            .keep_alive_interval(Some(Duration::from_secs(20)));
+        Ok((Self { address, handle }, server.serve(router.into_make_service())))
+    }
+
+    /// Where the server listens: port 0 is resolved.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets requests under way finish, and cuts off what is left after `deadline`.
+    pub fn stop(&self, deadline: Duration) {
+        self.handle.graceful_shutdown(Some(deadline));
+    }
+}

@@ -1,0 +1,111 @@
+//! What a node checks before it issues anything: that the database knows this code key and this id source.
+//!
+//! **Invariant: two sources never issue one key.** A database remembers who issued its keys and how far they got; a
+//! source with another identity, or one that has forgotten grants, refuses to start. Guarded by `node/tests/it/fences.rs`.
+
+use stint_idgen::allocator::{Command, NamespaceName, NamespaceSpec, Refusal, Reply};
+use stint_idgen::{CodeKey, Lane};
+
+use crate::ports::coordination::{Allocator, CoordinationError};
+use crate::ports::link_store::{FenceStore, StoreError};
+
+/// Why the node must not start.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// The codes of this database were made with another key.
+    #[error(
+        "the code key has the fingerprint {given}, but this database's codes were made with {stored}; \
+         start with the key that was used first (it can't be changed: every code depends on it)"
+    )]
+    OtherCodeKey {
+        /// The fingerprint of the key that was given.
+        given: String,
+        /// The fingerprint that the database holds.
+        stored: String,
+    },
+    /// The ids of this database were issued by another allocator.
+    #[error(
+        "this database's keys were issued by the allocator {stored}, but this one is {given}; restore the data of the \
+         first one, or let this one go on above the highest key ({mark}) by starting once with --repair-ids"
+    )]
+    OtherSource {
+        /// The allocator at hand.
+        given: String,
+        /// The allocator that the database knows.
+        stored: String,
+        /// One past the highest counter that was issued.
+        mark: u64,
+    },
+    /// The allocator has forgotten grants: its data is older than the database.
+    #[error(
+        "the allocator has granted ids up to {floor} only, but this database has keys up to {mark}: its data was \
+         restored from an older copy; let it go on above the highest key by starting once with --repair-ids"
+    )]
+    Forgotten {
+        /// How far the allocator has granted.
+        floor: u64,
+        /// One past the highest counter that was issued.
+        mark: u64,
+    },
+    /// The allocator doesn't do as it is asked.
+    #[error("the allocator refused")]
+    Refused(#[source] Refusal),
+    /// The allocator can't be asked.
+    #[error("the allocator gave no answer")]
+    Allocator(#[from] CoordinationError),
+    /// The database can't be asked.
+    #[error("the database's fences can't be read")]
+    Store(#[from] StoreError),
+}
+
+/// Makes `key` the database's code key, or checks that it is.
+///
+/// # Errors
+/// [`FenceError::OtherCodeKey`], naming both fingerprints.
+pub async fn check_code_key(fence: &dyn FenceStore, key: &CodeKey) -> Result<(), FenceError> {
+    let given = key.fingerprint();
+    let stored = fence.claim_code_key(&given).await?;
+    if stored == given { Ok(()) } else { Err(FenceError::OtherCodeKey { given, stored }) }
+}
+
+/// Makes the namespace of links and checks that the database and the allocator agree on what was issued in the Raft
+/// lane. With `repair`, makes them agree: the allocator goes on at the database's mark.
+///
+/// # Errors
+/// [`FenceError`], naming the repair.
+pub async fn check_raft_lane(
+    allocator: &dyn Allocator,
+    fence: &dyn FenceStore,
+    links: NamespaceSpec,
+    repair: bool,
+) -> Result<(), FenceError> {
+    submit(allocator, Command::CreateNamespace { name: NamespaceName::links(), spec: links }).await?;
+    let given = allocator.cluster_id();
+    let known = fence.claim_lane(Lane::Raft, given).await?;
+    let status = allocator.status().await;
+    let floor = status.namespaces.iter().find(|space| space.name.is_links()).map_or(0, |space| space.floor);
+    let mark = known.mark;
+    if known.source == given && floor >= mark {
+        return Ok(());
+    }
+    if !repair {
+        let given = given.to_owned();
+        return Err(if known.source == given {
+            FenceError::Forgotten { floor, mark }
+        } else {
+            FenceError::OtherSource { given, stored: known.source, mark }
+        });
+    }
+    // A mark is raised before any id below it is served, so going on at the mark repeats nothing.
+    submit(allocator, Command::RaiseFloor { namespace: NamespaceName::links(), floor: mark }).await?;
+    fence.replace_lane_source(Lane::Raft, given).await?;
+    tracing::warn!(mark, old = known.source, new = given, "the id source was repaired: it goes on at the database's mark");
+    Ok(())
+}
+
+async fn submit(allocator: &dyn Allocator, command: Command) -> Result<(), FenceError> {
+    match allocator.submit(command).await? {
+        Reply::Refused(refusal) => Err(FenceError::Refused(refusal)),
+        _ => Ok(()),
+    }
+}

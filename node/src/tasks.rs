@@ -1,0 +1,49 @@
+//! Housekeeping that no request waits for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::timestamp::UnixMs;
+use crate::metrics::Registry;
+use crate::ports::clock::Clock;
+use crate::ports::link_store::LinkStore;
+
+/// How often histogram samples are folded.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often old idempotency keys are forgotten, and how long they are kept.
+const FORGOTTEN_EVERY: Duration = Duration::from_hours(1);
+const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
+
+/// Folds raw histogram samples, which would pile up in memory otherwise.
+pub async fn fold_metrics(registry: Registry, stop: CancellationToken) {
+    while pause(UPKEEP_EVERY, &stop).await {
+        registry.run_upkeep();
+    }
+}
+
+/// Forgets idempotency keys after 24 hours.
+pub async fn forget_idempotency_keys(store: Arc<dyn LinkStore>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let kept_ms = u64::try_from(IDEMPOTENCY_KEPT.as_millis()).expect("a day fits");
+    loop {
+        let before = UnixMs::from_clock(clock.unix_ms().saturating_sub(kept_ms));
+        match store.forget_idempotency_before(before).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::debug!(forgotten, "forgot old idempotency keys"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "old idempotency keys were kept"),
+        }
+        if !pause(FORGOTTEN_EVERY, &stop).await {
+            return;
+        }
+    }
+}
+
+/// Waits; false when it is time to stop.
+async fn pause(duration: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = sleep(duration) => true,
+        () = stop.cancelled() => false,
+    }
+}

@@ -1,0 +1,16 @@
+//! Integration tests: the whole node, in process or as the real program, over real sockets, files and databases.
+
+mod aliases;
+mod api_keys;
+mod bad_input;
+mod crash;
+mod create;
+mod documents;
+mod fences;
+mod follow;
+mod ids;
+mod links;
+mod operation;
+mod real_urls;
+mod startup;
+mod support;

@@ -1,0 +1,78 @@
+//! The real program as a child process.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{Client, DEADLINE};
+
+/// `stint dev`, running.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) base: String,
+    pub(crate) metrics: String,
+    /// Everything it printed until it was ready.
+    pub(crate) banner: String,
+    pub(crate) key: String,
+}
+
+/// The program with no environment but what it is given.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stint"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let child = command(arguments).envs(environment.iter().copied()).output();
+    tokio::time::timeout(DEADLINE, child).await.expect("the program ends").expect("the program runs")
+}
+
+impl Program {
+    /// Starts `stint dev` on `data` and waits until it says that it is ready.
+    pub(crate) async fn start(data: &Path) -> Self {
+        let data_dir = data.to_str().expect("the path is text");
+        let arguments = ["dev", "--data-dir", data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
+        let mut banner = String::new();
+        let read = async {
+            while let Some(line) = lines.next_line().await.expect("stdout is text") {
+                banner += &line;
+                banner.push('\n');
+                if line.contains("curl") {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, read).await.expect("the program says that it is ready");
+        let value = |name: &str| {
+            let line = banner.lines().find(|line| line.trim_start().starts_with(name)).expect("the banner has it");
+            line.split_whitespace().last().expect("the line has a value").to_owned()
+        };
+        let key = std::fs::read_to_string(data.join("admin.key")).expect("the key is kept").trim().to_owned();
+        Self { base: value("Shorten"), metrics: value("Metrics"), key, child, banner }
+    }
+
+    /// A client with the admin key.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.base.clone(), Some(&self.key))
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
+    /// Asks it to stop (SIGTERM) and answers its exit code.
+    pub(crate) async fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().expect("it runs").to_string();
+        let kill = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs");
+        assert!(kill.success());
+        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("it ends");
+        ended.expect("it can be waited for").code()
+    }
+}
