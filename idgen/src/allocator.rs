@@ -12,6 +12,6 @@ mod wire;
 pub use command::{Command, HolderId, NamespaceSpec, Stamped};
 pub use name::{NamespaceName, NamespaceNameError};
 pub use reply::{Grant, GrantId, NamespaceTotals, Refusal, Reply};
-pub use stamp::{ClockJump, MAX_DRIFT, Stamper};
+pub use stamp::{MAX_DRIFT, Stamper};
 pub use state::{HOLDER_TTL, MAX_HOLDERS, MAX_LIVE_GRANTS, MAX_NAMESPACES, NamespaceStatus, State};
 pub use wire::DecodeError;

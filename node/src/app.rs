@@ -97,9 +97,13 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
     let code_key = read_code_key(config, &dir, &*around.entropy)?;
 
     let group = Arc::new(open_group(&dir, config, &around).await?);
-    let store = Arc::new(SqliteStore::open(&dir.database()).await?);
-    check_code_key(&*store, &code_key).await?;
-    check_raft_lane(&*group, &*store, links_spec(), repair_ids).await?;
+    let store = match open_store(&dir, &code_key, &*group, repair_ids).await {
+        Ok(store) => store,
+        Err(error) => {
+            group.stop().await;
+            return Err(error);
+        }
+    };
 
     let registry = Registry::new()?;
     let background = Tasks::default();
@@ -265,6 +269,19 @@ async fn open_group(dir: &DataDir, config: &Config, around: &Surroundings) -> an
     let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
     let options = GroupOptions::new(dir.raft(), config.cluster.node_id, clock, entropy);
     Group::open(options).await.context("the allocator can't start")
+}
+
+/// Opens the database, if it belongs to this code key and this allocator.
+async fn open_store(
+    dir: &DataDir,
+    code_key: &CodeKey,
+    allocator: &dyn Allocator,
+    repair_ids: bool,
+) -> anyhow::Result<Arc<SqliteStore>> {
+    let store = SqliteStore::open(&dir.database()).await?;
+    check_code_key(&store, code_key).await?;
+    check_raft_lane(allocator, &store, links_spec(), repair_ids).await?;
+    Ok(Arc::new(store))
 }
 
 fn start_ids(

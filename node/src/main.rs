@@ -63,7 +63,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::take().context("the signals can't be taken over")?;
     let log_level = telemetry::start(&loaded.config.log)?;
-    let around = Surroundings { clock: Arc::new(SystemClock::new()), entropy: Arc::new(OsEntropy), log_level };
+    let around = Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level };
     let node = start_dev(&loaded.config, args.repair_ids, around).await?;
     say(&banner(&node))?;
     let failed = tokio::select! {

@@ -18,18 +18,6 @@ pub struct Stamper {
     refused: u64,
 }
 
-/// The wall clock ran ahead of the monotonic clock: the stamp was refused.
-///
-/// Until the wall clock is right again, or the term ends, every stamp is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the wall clock jumped: {wall_ms} ms is past the {limit_ms} ms that the monotonic clock allows")]
-pub struct ClockJump {
-    /// What the wall clock showed, Unix milliseconds.
-    pub wall_ms: u64,
-    /// The latest stamp that was possible, Unix milliseconds.
-    pub limit_ms: u64,
-}
-
 impl Stamper {
     /// A stamper for a term that begins when `last_applied_ms` is the state's clock: no stamp will be below it.
     ///
@@ -40,24 +28,21 @@ impl Stamper {
     }
 
     /// The stamp for an entry, in Unix milliseconds: the wall clock, or the last stamp if the wall clock is behind it.
+    /// Of a jump ahead only the drift is taken, and the rest refused and counted: commands go on, time doesn't run away.
     /// `monotonic` is the time on any clock that never goes back, the same for all calls.
-    ///
-    /// # Errors
-    /// [`ClockJump`] if the wall clock ran ahead; nothing changes but the count of refusals.
-    pub fn stamp(&mut self, wall_ms: u64, monotonic: Duration) -> Result<u64, ClockJump> {
-        let stamp = wall_ms.max(self.last_ms);
-        let (first_ms, since) = *self.anchor.get_or_insert((stamp, monotonic));
+    pub fn stamp(&mut self, wall_ms: u64, monotonic: Duration) -> u64 {
+        let wanted = wall_ms.max(self.last_ms);
+        let (first_ms, since) = *self.anchor.get_or_insert((wanted, monotonic));
         let allowed = monotonic.saturating_sub(since).saturating_add(MAX_DRIFT);
         let limit_ms = first_ms.saturating_add(u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX));
-        if stamp > limit_ms {
+        if wanted > limit_ms {
             self.refused = self.refused.saturating_add(1);
-            return Err(ClockJump { wall_ms, limit_ms });
         }
-        self.last_ms = stamp;
-        Ok(stamp)
+        self.last_ms = wanted.min(limit_ms).max(self.last_ms);
+        self.last_ms
     }
 
-    /// How many stamps were refused in this term.
+    /// How many stamps of this term are behind the wall clock because it had jumped.
     pub const fn refused(&self) -> u64 {
         self.refused
     }
@@ -75,41 +60,41 @@ mod tests {
     fn stamps_follow_the_wall_clock_and_never_go_back() {
         let mut stamper = Stamper::new(1_000);
         let stamps = [(500, 0), (1_200, 300), (1_100, 400), (1_200, 500), (1_900, 1_000)]
-            .map(|(wall_ms, monotonic)| stamper.stamp(wall_ms, ms(monotonic)).unwrap());
+            .map(|(wall_ms, monotonic)| stamper.stamp(wall_ms, ms(monotonic)));
         assert_eq!(stamps, [1_000, 1_200, 1_200, 1_200, 1_900]);
         assert_eq!(stamper.refused(), 0);
     }
 
     #[test]
     fn the_first_stamp_of_a_term_takes_the_wall_clock_as_it_is() {
-        assert_eq!(Stamper::new(1_000).stamp(u64::MAX, ms(0)), Ok(u64::MAX));
+        assert_eq!(Stamper::new(1_000).stamp(u64::MAX, ms(0)), u64::MAX);
     }
 
     #[test]
     fn a_jump_past_the_drift_is_refused_and_counted_until_the_clock_is_right_again() {
         let mut stamper = Stamper::new(0);
-        assert_eq!(stamper.stamp(10_000, ms(0)), Ok(10_000));
-        assert_eq!(stamper.stamp(15_101, ms(100)), Err(ClockJump { wall_ms: 15_101, limit_ms: 15_100 }));
-        assert_eq!(stamper.stamp(u64::MAX, ms(100)), Err(ClockJump { wall_ms: u64::MAX, limit_ms: 15_100 }));
+        assert_eq!(stamper.stamp(10_000, ms(0)), 10_000);
+        assert_eq!(stamper.stamp(15_101, ms(100)), 15_100);
+        assert_eq!(stamper.stamp(u64::MAX, ms(100)), 15_100);
         assert_eq!(stamper.refused(), 2);
-        assert_eq!(stamper.stamp(10_200, ms(200)), Ok(10_200));
-        assert_eq!(stamper.stamp(15_300, ms(300)), Ok(15_300));
+        assert_eq!(stamper.stamp(10_200, ms(200)), 15_100, "stamps never go back");
+        assert_eq!(stamper.stamp(15_300, ms(300)), 15_300);
+        assert_eq!(stamper.refused(), 2);
     }
 
     #[test]
     fn small_jumps_do_not_add_up_past_the_drift() {
         let mut stamper = Stamper::new(0);
-        assert_eq!(stamper.stamp(0, ms(0)), Ok(0));
-        assert_eq!(stamper.stamp(4_000, ms(0)), Ok(4_000));
-        assert!(stamper.stamp(8_000, ms(0)).is_err());
-        assert_eq!(stamper.stamp(8_000, ms(3_000)), Ok(8_000));
+        let stamps = [(0, 0), (4_000, 0), (8_000, 0), (8_000, 3_000)]
+            .map(|(wall_ms, monotonic)| stamper.stamp(wall_ms, ms(monotonic)));
+        assert_eq!(stamps, [0, 4_000, 5_000, 8_000]);
     }
 
     #[test]
     fn a_monotonic_clock_that_goes_back_allows_no_more_than_the_drift() {
         let mut stamper = Stamper::new(0);
-        assert_eq!(stamper.stamp(1_000, ms(9_000)), Ok(1_000));
-        assert_eq!(stamper.stamp(6_000, ms(0)), Ok(6_000));
-        assert!(stamper.stamp(6_001, ms(0)).is_err());
+        let stamps =
+            [(1_000, 9_000), (6_000, 0), (6_001, 0)].map(|(wall_ms, monotonic)| stamper.stamp(wall_ms, ms(monotonic)));
+        assert_eq!(stamps, [1_000, 6_000, 6_000]);
     }
 }

@@ -1,6 +1,6 @@
 //! Where a link leads: checked, and kept as the bytes given.
 
-mod ascii;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -8,7 +8,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
-use url::{Host, Url};
+use url::Url;
+
+use self::parts::Parts;
 
 /// The longest target, in bytes, as given and as stored.
 pub const MAX_TARGET_LENGTH: usize = 8192;
@@ -48,9 +50,15 @@ pub enum TargetUrlError {
     /// Nothing between `://` and the path.
     #[error("the URL has no host; write it as https://host/path")]
     NoHost,
-    /// Not a URL.
-    #[error("the URL can't be parsed: {0}")]
-    Malformed(url::ParseError),
+    /// A host that can't be.
+    #[error("the host can't be used: {0}")]
+    BadHost(url::ParseError),
+    /// A character that no host has.
+    #[error("the host holds the character `{0}`, which no host can have")]
+    BadHostCharacter(char),
+    /// A port that can't be.
+    #[error("the port must be a number up to 65535, not `{0}`")]
+    BadPort(String),
 }
 
 impl TargetUrl {
@@ -73,22 +81,25 @@ impl TargetUrl {
     }
 
     /// Host in lower case and port (the scheme's own if none is named), to tell whether it leads back to Stint.
+    ///
+    /// Where a browser reads a host in its own way (`0x7f.1` is `127.0.0.1`), that is taken.
     pub fn authority(&self) -> Option<(String, u16)> {
-        authority_of(&Url::parse(&self.0).ok()?)
+        if let Ok(parsed) = Url::parse(&self.0) {
+            return Some((plain(parsed.host_str()?), parsed.port_or_known_default()?));
+        }
+        let parts = Parts::split(&self.0)?;
+        Some((plain(parts.host), parts.port?.parse().ok()?))
     }
 
     /// The host as people read it: punycode decoded, where it decodes.
     pub fn readable_host(&self) -> Option<String> {
-        let parsed = Url::parse(&self.0).ok()?;
-        let (readable, outcome) = idna::domain_to_unicode(parsed.host_str()?);
+        let (readable, outcome) = idna::domain_to_unicode(Parts::split(&self.0)?.host);
         outcome.is_ok().then_some(readable)
     }
 }
 
-/// Host (lower case, without a final dot) and port of a URL.
-pub fn authority_of(url: &Url) -> Option<(String, u16)> {
-    let host = url.host_str()?.trim_end_matches('.').to_ascii_lowercase();
-    Some((host, url.port_or_known_default()?))
+fn plain(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 impl FromStr for TargetUrl {
@@ -102,20 +113,9 @@ impl FromStr for TargetUrl {
         if let Some((at, _)) = text.char_indices().find(|(_, c)| c.is_control() || c.is_whitespace()) {
             return Err(TargetUrlError::Unprintable { at });
         }
-        let after_scheme = scheme_length(text).ok_or(TargetUrlError::Scheme)?;
-        // The WHATWG parser forgives a missing host by taking the path's first segment for it; readers don't.
-        if text[after_scheme..].starts_with(['/', '\\', '?', '#', ':']) || text.len() == after_scheme {
-            return Err(TargetUrlError::NoHost);
-        }
-        let parsed = Url::parse(text).map_err(|error| match error {
-            url::ParseError::EmptyHost => TargetUrlError::NoHost,
-            other => TargetUrlError::Malformed(other),
-        })?;
-        match parsed.host() {
-            None | Some(Host::Domain("")) => return Err(TargetUrlError::NoHost),
-            Some(_) => {}
-        }
-        let stored = if text.is_ascii() { text.to_owned() } else { ascii::encode(text, after_scheme, &parsed) };
+        let parts = Parts::split(text).ok_or(TargetUrlError::Scheme)?;
+        parts.check()?;
+        let stored = if text.is_ascii() { text.to_owned() } else { parts.to_ascii()? };
         check_length(&stored)?;
         Ok(Self(stored))
     }
@@ -135,10 +135,4 @@ impl fmt::Debug for TargetUrl {
 
 const fn check_length(text: &str) -> Result<(), TargetUrlError> {
     if text.len() > MAX_TARGET_LENGTH { Err(TargetUrlError::TooLong { length: text.len() }) } else { Ok(()) }
-}
-
-/// How many bytes the scheme and its `://` take, in any case of letters.
-fn scheme_length(text: &str) -> Option<usize> {
-    let (scheme, _) = text.split_once("://")?;
-    ["http", "https", "ftp"].iter().any(|known| known.eq_ignore_ascii_case(scheme)).then_some(scheme.len() + 3)
 }

@@ -25,6 +25,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonBody<T> {
             let at = error.valid_up_to();
             Problem::new(ProblemKind::MalformedBody, format!("the body is not UTF-8: see byte {at}"))
         })?;
+        check_object(text)?;
         let mut reader = serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(refuse_json)?;
         reader.end().map_err(|error| Problem::new(ProblemKind::MalformedBody, error.to_string()))?;
@@ -61,6 +62,17 @@ async fn read_body(request: Request, limit: usize) -> Result<Bytes, Problem> {
     Ok(body.to_bytes())
 }
 
+/// Refuses anything but an object. (A derived reader would take a list for an object with its names left out.)
+fn check_object(text: &str) -> Result<(), Problem> {
+    if text.trim_start().starts_with('{') {
+        return Ok(());
+    }
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Err(Problem::new(ProblemKind::InvalidField, "the body must be a JSON object: {\"name\": value, …}")),
+        Err(error) => Err(Problem::new(ProblemKind::MalformedBody, error.to_string())),
+    }
+}
+
 fn refuse_json(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let path = error.path().to_string();
     let inner = error.into_inner();
@@ -87,6 +99,20 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Query<T> {
             Problem::new(ProblemKind::InvalidQuery, detail)
         })?;
         Ok(Self(query.0))
+    }
+}
+
+/// The last segment of a path. One that isn't UTF-8 is no name of anything.
+pub(super) struct Name(pub(super) String);
+
+impl FromRequestParts<Arc<Api>> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, api).await;
+        path.map(|path| Self(path.0)).map_err(|_| {
+            Problem::new(ProblemKind::LinkNotFound, "no link has this code; a code is made of A-Z, a-z, 0-9, `_` and `-`")
+        })
     }
 }
 

@@ -13,18 +13,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
 
 /// The machine's clocks.
 #[derive(Debug)]
-pub struct SystemClock {
-    started: std::time::Instant,
-}
-
-impl SystemClock {
-    /// Clocks whose monotonic time begins now.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
-    #[expect(clippy::new_without_default, reason = "the moment of the call matters")]
-    pub fn new() -> Self {
-        Self { started: std::time::Instant::now() }
-    }
-}
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
@@ -33,8 +22,11 @@ impl Clock for SystemClock {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Time since the machine started. Unlike `Instant` it goes on while the machine is suspended, so that waking up
+    /// doesn't look like a jump of the wall clock.
     fn monotonic(&self) -> Duration {
-        self.started.elapsed()
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs().try_into().unwrap_or(0))
     }
 }
 

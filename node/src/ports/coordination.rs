@@ -37,19 +37,13 @@ pub enum CoordinationError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The wall clock jumped ahead further than a stamp may follow.
-    #[error("the leader's clock jumped {jump_ms} ms ahead; the stamp was refused")]
-    ClockJumped {
-        /// How far, beyond what had elapsed.
-        jump_ms: u64,
-    },
 }
 
 impl CoordinationError {
     /// Whether sending the same command again can help.
     pub const fn retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::OutcomeUnknown { .. } | Self::ClockJumped { .. } => true,
+            Self::Unavailable { .. } | Self::OutcomeUnknown { .. } => true,
         }
     }
 }

@@ -74,7 +74,10 @@ where
     let mut batch = Vec::new();
     loop {
         tokio::select! {
-            received = waiting.recv_many(&mut batch, LARGEST_BATCH) => if received == 0 { return },
+            received = waiting.recv_many(&mut batch, LARGEST_BATCH) => if received == 0 {
+                // Nobody can submit any more.
+                return stop.cancelled().await;
+            },
             () = stop.cancelled(), if !waiting.is_closed() => { waiting.close(); continue }
         }
         let (items, replies): (Vec<I>, Vec<_>) = batch.drain(..).map(|entry| (entry.item, entry.reply)).unzip();

@@ -16,9 +16,9 @@ use crate::ports::id_source::{IdError, KeySource};
 use crate::ports::link_cache::LinkCache;
 use crate::ports::link_store::{CreateOutcome, Idempotency, LinkStore, NewLink, StoreError};
 
-/// Keys drawn for one link before giving up. One in 62^7 codes per existing short alias is taken: two in a row never
-/// happen by chance.
-const DRAWS: usize = 8;
+/// Keys drawn for one link before giving up. Chance never takes two in a row, but an import that kept the codes of
+/// another deployment does; each draw goes on where the last one stopped, for all requests together.
+const DRAWS: usize = 100_000;
 
 /// A link that somebody wants.
 #[derive(Clone, Debug)]

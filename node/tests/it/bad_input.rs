@@ -31,7 +31,8 @@ async fn urls_that_can_not_be_targets_are_refused() {
         ("https://exa mple.com/", "%20"),
         ("https://example.com:99999/", "port"),
         ("https://[::1/", "IPv6"),
-        ("https://xn--a/", "domain"),
+        ("https://a<b/", "`<`"),
+        ("https://\u{e000}.example/", "host"),
     ] {
         let refused = node.client().post("/api/v1/links", &json!({ "url": url })).await;
         let detail = refused.problem(422, "invalid-url");
@@ -105,11 +106,15 @@ async fn fields_that_can_not_be_are_refused_by_name() {
     ] {
         let refused = post_raw(&node.client(), Some("application/json"), body).await;
         refused.problem(422, "invalid-field");
-        assert_eq!(refused.json()["field"], field, "{body}: {}", refused.text());
+        let problem = refused.json();
+        let named = problem["field"] == field || problem["detail"].as_str().unwrap().contains(&format!("`{field}`"));
+        assert!(named, "{body}: {problem}");
     }
     let missing = post_raw(&node.client(), Some("application/json"), "{}").await;
     assert!(missing.problem(422, "invalid-field").contains("url"));
-    post_raw(&node.client(), Some("application/json"), "[]").await.problem(422, "invalid-field");
+    for body in ["[]", "null", "7", "[\"https://a.example\",null,null,null,null,null,null]"] {
+        post_raw(&node.client(), Some("application/json"), body).await.problem(422, "invalid-field");
+    }
 }
 
 #[tokio::test]
@@ -136,8 +141,8 @@ async fn bodies_that_are_no_json_are_refused() {
         let refused = post_raw(&node.client(), content_type, r#"{"url":"https://a.example"}"#).await;
         refused.problem(415, "unsupported-media-type");
     }
-    let accepted = post_raw(&node.client(), Some("Application/JSON; charset=utf-8"), r#"{"url":"https://a.example"}"#);
-    assert_eq!(accepted.await.status, 201);
+    let json = Some("Application/JSON; charset=utf-8");
+    assert_eq!(post_raw(&node.client(), json, r#"{"url":"https://a.example"}"#).await.status, 201);
 }
 
 #[tokio::test]
@@ -148,8 +153,7 @@ async fn codes_with_bytes_outside_the_alphabet_are_not_found() {
     }
     for path in ["/api/v1/links/%ff", "/api/v1/links/a%00b", "/api/v1/links/a%20b"] {
         let answer = node.client().get(path).await;
-        assert!(answer.status.is_client_error(), "{path}: {answer:?}");
-        assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
+        answer.problem(404, "link-not-found");
     }
     node.visitor().get("/favicon.ico").await.problem(404, "link-not-found");
 }

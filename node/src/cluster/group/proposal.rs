@@ -9,7 +9,7 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::impls::ProgressResponder;
-use stint_idgen::allocator::{ClockJump, Command, Reply, Stamped, Stamper};
+use stint_idgen::allocator::{Command, Reply, Stamped, Stamper};
 
 use super::super::types::{Applied, CommittedLeaderId, NodeId, Proposal, TypeConfig};
 use super::Group;
@@ -148,16 +148,11 @@ impl Group {
             _ => Leadership { term, stamper: Stamper::new(self.state.read(|replica| replica.state.clock_ms())) },
         };
         let Leadership { term, stamper } = leadership.insert(current);
-        let at_ms = stamper.stamp(self.clock.unix_ms(), self.clock.monotonic()).map_err(|jump| {
-            let ClockJump { wall_ms, limit_ms } = jump;
-            tracing::error!(
-                wall_ms,
-                limit_ms,
-                refused = stamper.refused(),
-                "the wall clock jumped; no command is stamped"
-            );
-            Attempt::Refused(CoordinationError::ClockJumped { jump_ms: wall_ms.saturating_sub(limit_ms) })
-        })?;
+        let refused = stamper.refused();
+        let at_ms = stamper.stamp(self.clock.unix_ms(), self.clock.monotonic());
+        if refused == 0 && stamper.refused() > 0 {
+            tracing::error!(at_ms, "the wall clock jumped ahead: stamps follow the monotonic clock until it is right again");
+        }
         Ok((*term, Stamped { at_ms, command: command.clone() }))
     }
 

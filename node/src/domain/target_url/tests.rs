@@ -17,6 +17,10 @@ fn an_ascii_url_is_kept_byte_for_byte() {
         "http://[::1]:8080/x",
         "http://192.168.0.1",
         "https://xn--bcher-kva.example/",
+        "http://192.168.0.257",
+        "http://999999999999/",
+        "https://xn--a/",
+        "https://under_score.example:/",
     ] {
         assert_eq!(parse(text).as_deref(), Ok(text));
     }
@@ -48,6 +52,26 @@ fn other_schemes_are_refused() {
 fn a_url_without_a_host_is_refused() {
     for text in ["http://", "https:///path", "http://?q", "http://:80/", "https://#x", "http://user@/x"] {
         assert_eq!(parse(text), Err(TargetUrlError::NoHost), "{text}");
+    }
+}
+
+#[test]
+fn hosts_and_ports_that_can_not_be_are_refused() {
+    for text in ["https://[::1/", "https://[::1]x/", "https://[fe80::zz]/", "https://a<b>.example/", "https://a^b/"] {
+        let refused = parse(text);
+        assert!(matches!(refused, Err(TargetUrlError::BadHost(_) | TargetUrlError::BadHostCharacter(_))), "{text}");
+    }
+    for text in ["https://a.example:99999/", "https://a.example:x/", "https://a.example:-1"] {
+        assert!(matches!(parse(text), Err(TargetUrlError::BadPort(_))), "{text}");
+    }
+}
+
+#[test]
+fn a_host_that_browsers_read_in_their_own_way_is_seen_as_they_see_it() {
+    for text in ["http://0x7f.1:8080/", "http://2130706433:8080/", "http://127.1:8080"] {
+        let url: TargetUrl = text.parse().unwrap();
+        assert_eq!(url.authority(), Some(("127.0.0.1".to_owned(), 8080)), "{text}");
+        assert_eq!(url.as_str(), text);
     }
 }
 

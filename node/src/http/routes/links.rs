@@ -5,7 +5,7 @@ mod wire;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use self::wire::{CreateLinkRequest, LinkResponse, ListLinksParams, ListLinksResponse, UpdateLinkRequest};
 use crate::domain::access::{Caller, OwnerId, Scope, Scopes};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
-use crate::http::extract::{Authenticated, JsonBody, Query, idempotency_key};
+use crate::http::extract::{Authenticated, JsonBody, Name, Query, idempotency_key};
 use crate::http::state::Api;
 use crate::ports::link_store::Idempotency;
 use crate::service::links::ListRequest;
@@ -152,7 +152,7 @@ pub(in crate::http) async fn list_links(
 pub(in crate::http) async fn get_link(
     State(api): State<Arc<Api>>,
     authenticated: Authenticated,
-    Path(code): Path<String>,
+    Name(code): Name,
 ) -> Result<Json<LinkResponse>, Problem> {
     let caller = authenticated.allowed(Scope::LinksRead)?;
     let link = api.links.get(&code, caller).await?;
@@ -185,7 +185,7 @@ pub(in crate::http) async fn get_link(
 pub(in crate::http) async fn update_link(
     State(api): State<Arc<Api>>,
     authenticated: Authenticated,
-    Path(code): Path<String>,
+    Name(code): Name,
     JsonBody(body): JsonBody<UpdateLinkRequest>,
 ) -> Result<Json<LinkResponse>, Problem> {
     let caller = authenticated.allowed(Scope::LinksWrite)?;
@@ -214,7 +214,7 @@ pub(in crate::http) async fn update_link(
 pub(in crate::http) async fn delete_link(
     State(api): State<Arc<Api>>,
     authenticated: Authenticated,
-    Path(code): Path<String>,
+    Name(code): Name,
 ) -> Result<StatusCode, Problem> {
     let caller = authenticated.allowed(Scope::LinksWrite)?;
     api.links.delete(&code, caller).await?;

@@ -134,8 +134,3 @@ impl Response {
         detail.to_owned()
     }
 }
-
-/// The code in a link's JSON.
-pub(crate) fn code(link: &Value) -> &str {
-    link["code"].as_str().expect("a link has a code")
-}

@@ -79,7 +79,9 @@ pub(crate) async fn open(dir: &Path, settings: &[(&'static str, &str)], repair: 
         .collect();
     let inputs = Inputs { role: Role::Dev, file: None, flags: &flags, files: &Disk };
     let config = load(inputs, []).map_err(|error| anyhow::anyhow!("{error}"))?.config;
-    let (_, log_level) = telemetry::subscriber(&config.log, false, std::io::sink);
-    let around = Surroundings { clock: Arc::new(SystemClock::new()), entropy: Arc::new(OsEntropy), log_level };
+    let (subscriber, log_level) = telemetry::subscriber(&config.log, false, std::io::sink);
+    // The log level can be changed as long as there is a log.
+    Box::leak(Box::new(subscriber));
+    let around = Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level };
     start_dev(&config, repair, around).await
 }

@@ -12,7 +12,6 @@ use super::{Client, DEADLINE};
 pub(crate) struct Program {
     child: Child,
     pub(crate) base: String,
-    pub(crate) metrics: String,
     /// Everything it printed until it was ready.
     pub(crate) banner: String,
     pub(crate) key: String,
@@ -49,12 +48,10 @@ impl Program {
             }
         };
         tokio::time::timeout(DEADLINE, read).await.expect("the program says that it is ready");
-        let value = |name: &str| {
-            let line = banner.lines().find(|line| line.trim_start().starts_with(name)).expect("the banner has it");
-            line.split_whitespace().last().expect("the line has a value").to_owned()
-        };
+        let line = banner.lines().find(|line| line.trim_start().starts_with("Shorten")).expect("the banner has it");
+        let base = line.split_whitespace().last().expect("the line has the URL").to_owned();
         let key = std::fs::read_to_string(data.join("admin.key")).expect("the key is kept").trim().to_owned();
-        Self { base: value("Shorten"), metrics: value("Metrics"), key, child, banner }
+        Self { base, key, child, banner }
     }
 
     /// A client with the admin key.

@@ -1,0 +1,79 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::alias::AliasError;
+use crate::domain::target_url::TargetUrlError;
+use crate::ports::id_source::IdError;
+use crate::ports::link_store::StoreError;
+use crate::service::batch::BatchError;
+use crate::service::create::CreateError;
+use crate::service::issue_ids::IssueError;
+use crate::service::links::LinkError;
+
+const SECRET: &str = "password=hunter2";
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable { operation: "connect", source: Arc::new(std::io::Error::other(SECRET)) }
+}
+
+#[test]
+fn every_error_has_its_status_and_type() {
+    let alias = || "taken".parse().unwrap();
+    let table: Vec<(Problem, u16, &str)> = vec![
+        (TargetUrlError::Empty.into(), 422, "invalid-url"),
+        (TargetUrlError::NoHost.into(), 422, "invalid-url"),
+        (AliasError::Empty.into(), 422, "invalid-alias"),
+        (AliasError::TooLong.into(), 422, "invalid-alias"),
+        (AliasError::BadCharacter.into(), 422, "invalid-alias"),
+        (AliasError::Reserved.into(), 422, "alias-reserved"),
+        (unavailable().into(), 503, "unavailable"),
+        (StoreError::Corrupt { what: "links.url" }.into(), 500, "internal"),
+        (BatchError::Overloaded.into(), 503, "overloaded"),
+        (BatchError::Stopping.into(), 503, "unavailable"),
+        (BatchError::Store(unavailable()).into(), 503, "unavailable"),
+        (IdError::Stalled { waited: std::time::Duration::ZERO }.into(), 503, "unavailable"),
+        (IdError::Exhausted.into(), 409, "ids-exhausted"),
+        (IdError::LaneTaken.into(), 500, "internal"),
+        (IdError::Fence(unavailable()).into(), 503, "unavailable"),
+        (IssueError::OwnNamespace.into(), 403, "forbidden"),
+        (IssueError::BadCount(0).into(), 422, "invalid-field"),
+        (CreateError::AliasTaken(alias()).into(), 409, "alias-taken"),
+        (CreateError::LeadsBack("sho.rt".to_owned()).into(), 422, "link-loop"),
+        (CreateError::ReuseNotPlain.into(), 422, "invalid-field"),
+        (CreateError::IdempotencyMismatch.into(), 422, "idempotency-key-reused"),
+        (CreateError::Store(BatchError::Overloaded).into(), 503, "overloaded"),
+        (LinkError::Missing.into(), 404, "link-not-found"),
+        (LinkError::Deleted.into(), 410, "link-deleted"),
+        (LinkError::Foreign.into(), 403, "forbidden"),
+        (LinkError::Store(unavailable()).into(), 503, "unavailable"),
+    ];
+    for (problem, status, slug) in table {
+        assert_eq!((problem.kind().status().as_u16(), problem.kind().slug()), (status, slug), "{problem:?}");
+    }
+}
+
+#[test]
+fn what_a_driver_says_never_reaches_a_body() {
+    let problem: Problem = LinkError::Store(unavailable()).into();
+    let body = serde_json::to_string(&problem.body("id")).unwrap();
+    assert!(!body.contains(SECRET), "{body}");
+    let source = problem.source().unwrap();
+    assert_eq!(source.source().unwrap().to_string(), SECRET, "the log gets it");
+}
+
+#[test]
+fn an_answer_that_asks_to_come_back_says_when() {
+    for kind in ProblemKind::ALL {
+        let response = Problem::new(*kind, "a detail").into_response();
+        let has = response.headers().contains_key(header::RETRY_AFTER);
+        assert_eq!(has, kind.status() == StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store", "{kind:?}");
+    }
+}
+
+#[test]
+fn every_problem_has_a_name_of_its_own() {
+    let slugs: HashSet<_> = ProblemKind::ALL.iter().map(|kind| kind.slug()).collect();
+    assert_eq!(slugs.len(), ProblemKind::ALL.len());
+}
