@@ -5,6 +5,7 @@
 //! - [`service`]: the use cases, over ports
 //! - [`storage`], [`cache`], [`ids`], [`cluster`]: adapters of the ports
 //! - [`http`], [`admin`], [`tasks`]: the ways in
+//! - [`client`]: the commands that talk to a server over HTTP
 //! - [`config`], [`cli`], [`telemetry`], [`metrics`], [`lifecycle`], [`data_dir`]: the frame
 //! - [`app`]: the composition root, the only place that names concrete adapters
 
@@ -12,6 +13,7 @@ pub mod admin;
 pub mod app;
 pub mod cache;
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod data_dir;

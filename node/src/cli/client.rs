@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
+use clap::builder::{PossibleValuesParser, RangedI64ValueParser, RangedU64ValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::{ClientEnvironment, Secret, WebUrl};
@@ -94,7 +94,8 @@ pub struct CreateKeyArgs {
 #[derive(Debug, Args)]
 pub struct RevokeKeyArgs {
     /// The key's id, as `stint keys list` shows it
-    pub id: String,
+    #[arg(value_parser = RangedI64ValueParser::<i64>::new().range(1..))]
+    pub id: i64,
     /// Where.
     #[command(flatten)]
     pub client: ClientArgs,
@@ -129,6 +130,9 @@ pub struct ImportArgs {
     /// Where to note the progress for a resumption [default: FILE.stint-import; none for -]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// Give each link the `code` of its exported line, as its alias
+    #[arg(long)]
+    pub keep_codes: bool,
     /// Where.
     #[command(flatten)]
     pub client: ClientArgs,
