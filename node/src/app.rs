@@ -12,7 +12,7 @@ use stint_idgen::{CodeKey, KeyCodec};
 use crate::admin::{self, Admin};
 use crate::cache::memory::MemoryLinkCache;
 use crate::cluster::group::{Group, GroupOptions};
-use crate::config::{Config, IdSourceKind, Role};
+use crate::config::{Config, IdSourceKind, Role, Secret};
 use crate::data_dir::{DataDir, Kept};
 use crate::domain::access::ApiKeyHash;
 use crate::domain::target_url::TargetUrl;
@@ -63,8 +63,10 @@ pub struct DevNode {
     pub admin_address: SocketAddr,
     /// What short URLs begin with.
     pub public_url: String,
-    /// The bootstrap API key, if this is the first start.
-    pub new_admin_key: Option<String>,
+    /// The bootstrap API key.
+    pub admin_key: Secret,
+    /// Whether it was made by this start.
+    pub admin_key_is_new: bool,
     /// The file it is kept in, if it isn't configured.
     pub admin_key_file: Option<PathBuf>,
     readiness: Readiness,
@@ -133,7 +135,8 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
         address: public.address(),
         admin_address: admin.address(),
         public_url,
-        new_admin_key: admin_key.new.then_some(admin_key.text),
+        admin_key_is_new: admin_key.new,
+        admin_key: Secret::new(admin_key.text),
         admin_key_file: config.auth.admin_key.is_none().then(|| dir.admin_key_file()),
         readiness,
         servers,

@@ -1,13 +1,15 @@
 //! The `stint` program: arguments → configuration → app → exit code.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use stint::app::{DevNode, Surroundings, start_dev};
-use stint::cli::{Command, ConfigCommand, DevArgs, Invocation};
-use stint::config::{Disk, EXIT_USAGE, Inputs, Loaded, Role, load};
+use stint::cli::{ClientArgs, Command, ConfigCommand, DevArgs, Invocation, Target};
+use stint::client::{Connection, Console, run_cluster, run_healthcheck, run_keys, run_links};
+use stint::config::{ConfigError, Disk, EXIT_USAGE, Inputs, Loaded, Role, WebUrl, client_environment, load};
 use stint::lifecycle::Signals;
 use stint::ports::clock::SystemClock;
 use stint::ports::entropy::OsEntropy;
@@ -41,19 +43,77 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
             (Err(code), _) => Ok(code),
         },
         Command::Openapi => say(&http::document()),
-        _ => anyhow::bail!("not built yet"),
+        Command::Healthcheck(args) => Ok(runtime()?.block_on(run_healthcheck(&args, &mut console()))),
+        Command::Links(command) => with_server(config, command.client(), async |connection| {
+            run_links(&command, connection, &mut console()).await
+        }),
+        Command::Keys(command) => with_server(config, command.client(), async |connection| {
+            run_keys(&command, connection, &mut console()).await
+        }),
+        Command::Cluster(command) => with_server(config, command.client(), async |connection| {
+            run_cluster(&command, connection, &mut console()).await
+        }),
+    }
+}
+
+/// Runs a client's command against the server it names, or against a node that is started in this process, on a
+/// loopback port, for the data directory it names.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn with_server(
+    file: Option<&Path>,
+    args: &ClientArgs,
+    command: impl AsyncFnOnce(&Connection) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let environment = match client_environment(std::env::vars(), &Disk) {
+        Ok(environment) => environment,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    match args.target(&environment) {
+        Target::Server { url, key } => runtime()?.block_on(command(&Connection::to_server(url, key))),
+        Target::DataDir(dir) => {
+            anyhow::ensure!(dir.join("FORMAT").exists(), "there is no data directory of Stint at {}", dir.display());
+            let listen = Some("127.0.0.1:0".to_owned());
+            let data_dir = Some(dir.display().to_string());
+            let args = DevArgs { data_dir, listen: listen.clone(), admin_listen: listen, ..DevArgs::default() };
+            match configuration(file, &args) {
+                Ok(loaded) => runtime()?.block_on(over_data_dir(&loaded, &dir, command)),
+                Err(code) => Ok(code),
+            }
+        }
+    }
+}
+
+async fn over_data_dir(
+    loaded: &Loaded,
+    dir: &Path,
+    command: impl AsyncFnOnce(&Connection) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let node = start_dev(&loaded.config, false, surroundings(loaded)?).await?;
+    let connection = Connection::to_data_dir(WebUrl::of_listener(node.address), Some(node.admin_key.clone()), dir);
+    let outcome = command(&connection).await;
+    node.stop().await;
+    outcome
+}
+
+fn console() -> Console<'static> {
+    Console {
+        stdout: Box::leak(Box::new(std::io::stdout())),
+        stderr: Box::leak(Box::new(std::io::stderr())),
+        progress: std::io::stderr().is_terminal(),
     }
 }
 
 /// The configuration, or the exit code after its problems were printed.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn configuration(file: Option<&std::path::Path>, args: &DevArgs) -> Result<Loaded, ExitCode> {
+fn configuration(file: Option<&Path>, args: &DevArgs) -> Result<Loaded, ExitCode> {
     let flags = args.flags();
     let inputs = Inputs { role: Role::Dev, file, flags: &flags, files: &Disk };
-    load(inputs, std::env::vars()).map_err(|problems| {
-        complain(&problems.to_string());
-        ExitCode::from(EXIT_USAGE)
-    })
+    load(inputs, std::env::vars()).map_err(|problems| refuse(&problems))
+}
+
+fn refuse(problems: &ConfigError) -> ExitCode {
+    complain(&problems.to_string());
+    ExitCode::from(EXIT_USAGE)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -62,9 +122,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::take().context("the signals can't be taken over")?;
-    let log_level = telemetry::start(&loaded.config.log)?;
-    let around = Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level };
-    let node = start_dev(&loaded.config, args.repair_ids, around).await?;
+    let node = start_dev(&loaded.config, args.repair_ids, surroundings(loaded)?).await?;
     say(&banner(&node))?;
     let failed = tokio::select! {
         () = signals.next() => false,
@@ -78,6 +136,11 @@ async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
     Ok(if clean && !failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn surroundings(loaded: &Loaded) -> anyhow::Result<Surroundings> {
+    let log_level = telemetry::start(&loaded.config.log)?;
+    Ok(Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level })
+}
+
 /// What a person wants to know after the start. The `curl` line works as printed.
 fn banner(node: &DevNode) -> String {
     let (url, admin) = (&node.public_url, node.admin_address);
@@ -85,16 +148,17 @@ fn banner(node: &DevNode) -> String {
         "Stint {} is ready.\n\n  Shorten   {url}\n  API docs  {url}/docs\n  Metrics   http://{admin}/metrics\n\n",
         env!("CARGO_PKG_VERSION")
     );
-    if let Some(file) = &node.admin_key_file {
-        text += &match &node.new_admin_key {
-            Some(key) => format!("  Admin API key (kept in {}, shown this once):\n    {key}\n\n", file.display()),
-            None => format!("  Admin API key: in {}\n\n", file.display()),
-        };
-    }
-    let key = match (&node.new_admin_key, &node.admin_key_file) {
-        (Some(key), _) => key.clone(),
-        (None, Some(file)) => format!("$(cat {})", file.display()),
-        (None, None) => "$STINT_ADMIN_KEY".to_owned(),
+    let key = match &node.admin_key_file {
+        Some(file) if node.admin_key_is_new => {
+            let key = node.admin_key.expose();
+            text += &format!("  Admin API key (kept in {}, shown this once):\n    {key}\n\n", file.display());
+            key.to_owned()
+        }
+        Some(file) => {
+            text += &format!("  Admin API key: in {}\n\n", file.display());
+            format!("$(cat '{}')", file.display())
+        }
+        None => "$STINT_ADMIN_KEY".to_owned(),
     };
     text += &format!(
         "  Try it:\n    curl -s http://{}/api/v1/links -H \"Authorization: Bearer {key}\" \

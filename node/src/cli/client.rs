@@ -201,6 +201,36 @@ impl ClientArgs {
     }
 }
 
+impl KeysCommand {
+    /// Where it works.
+    pub const fn client(&self) -> &ClientArgs {
+        match self {
+            Self::Create(args) => &args.client,
+            Self::List(client) => client,
+            Self::Revoke(args) => &args.client,
+        }
+    }
+}
+
+impl LinksCommand {
+    /// Where it works.
+    pub const fn client(&self) -> &ClientArgs {
+        match self {
+            Self::Import(args) => &args.client,
+            Self::Export(args) => &args.client,
+        }
+    }
+}
+
+impl ClusterCommand {
+    /// Where it works.
+    pub const fn client(&self) -> &ClientArgs {
+        match self {
+            Self::Status(args) => &args.client,
+        }
+    }
+}
+
 impl ImportArgs {
     /// Where the progress is noted; `None` for an import that can't be resumed.
     pub fn state_path(&self) -> Option<PathBuf> {
