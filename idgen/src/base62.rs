@@ -47,12 +47,18 @@ pub fn encode(value: u64, out: &mut [u8]) -> Result<(), TooWide> {
 }
 
 /// `value` in as few digits as it takes, at least one.
-pub fn shortest(value: u64) -> String {
+pub fn shortest(mut value: u64) -> String {
     // 62^11 is above 2^64.
-    let mut digits = [0; 11];
-    encode(value, &mut digits).expect("11 digits hold every 64-bit number");
-    let zeros = digits.iter().take(10).take_while(|digit| **digit == ALPHABET[0]).count();
-    digits[zeros..].iter().copied().map(char::from).collect()
+    let mut digits = [ALPHABET[0]; 11];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = ALPHABET[(value % RADIX) as usize];
+        value /= RADIX;
+        if value == 0 {
+            return digits[first..].iter().copied().map(char::from).collect();
+        }
+    }
 }
 
 /// The value of `digits`; `None` if they are none, if one is outside the alphabet, or past `u64::MAX`.

@@ -53,7 +53,11 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     for check in admin.health.check().await {
         missing.extend(check.problem.map(|problem| format!("{}: {problem}\n", check.name)));
     }
-    if missing.is_empty() { (StatusCode::OK, "ok\n".to_owned()) } else { (StatusCode::SERVICE_UNAVAILABLE, missing.concat()) }
+    if missing.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, missing.concat())
+    }
 }
 
 async fn log_level(State(admin): State<Admin>) -> String {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, ensure};
 use axum::http::StatusCode;
 use stint_idgen::{CodeKey, KeyCodec};
 
@@ -85,9 +85,7 @@ pub struct DevNode {
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) -> anyhow::Result<DevNode> {
-    if config.ids.source != IdSourceKind::Raft || !config.ids.fallback.is_empty() {
-        return Err(anyhow!("`stint dev` draws its ids from its own allocator: leave `ids.source` at \"raft\", without a fallback"));
-    }
+    refuse_what_dev_lacks(config)?;
     // The ports first: one in use is the most common mistake, and nothing has been touched yet.
     let listener = bind(config.http.listen.get()).context("the public port (http.listen)")?;
     let admin_listener = bind(config.admin.listen.get()).context("the admin port (admin.listen)")?;
@@ -243,12 +241,7 @@ fn assemble(
         ),
         resolve,
         ids: IssueIds::new(Arc::clone(&parts.ids) as _),
-        keys: ManageKeys::new(
-            Arc::clone(parts.store) as _,
-            bootstrap,
-            Arc::clone(&clock),
-            Arc::clone(&around.entropy),
-        ),
+        keys: ManageKeys::new(Arc::clone(parts.store) as _, bootstrap, Arc::clone(&clock), Arc::clone(&around.entropy)),
         health: Health::new(store, Arc::clone(&allocator)),
         allocator,
         codec,
@@ -272,6 +265,22 @@ async fn open_group(dir: &DataDir, config: &Config, around: &Surroundings) -> an
     let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
     let options = GroupOptions::new(dir.raft(), config.cluster.node_id, clock, entropy);
     Group::open(options).await.context("the allocator can't start")
+}
+
+fn refuse_what_dev_lacks(config: &Config) -> anyhow::Result<()> {
+    ensure!(
+        config.ids.source == IdSourceKind::Raft && config.ids.fallback.is_empty(),
+        "`stint dev` draws its ids from its own allocator: leave `ids.source` at \"raft\", without a fallback"
+    );
+    ensure!(
+        config.database.primary_urls.is_empty(),
+        "`stint dev` keeps its links in its data directory: leave `database.primary_urls` (DATABASE_URL) out"
+    );
+    ensure!(
+        config.cache.redis_url.is_none(),
+        "`stint dev` caches in its own memory: leave `cache.redis_url` (REDIS_URL) out"
+    );
+    Ok(())
 }
 
 /// Opens the database, if it belongs to this code key and this allocator.

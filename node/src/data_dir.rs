@@ -50,8 +50,10 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// A newer Stint wrote it.
-    #[error("the data directory {path} was written by a newer version of Stint (format {found}, this one reads {FORMAT}); \
-             use that version or newer")]
+    #[error(
+        "the data directory {path} was written by a newer version of Stint (format {found}, this one reads {FORMAT}); \
+             use that version or newer"
+    )]
     Newer {
         /// Which directory.
         path: PathBuf,

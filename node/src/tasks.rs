@@ -15,7 +15,7 @@ use crate::ports::link_store::LinkStore;
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often old idempotency keys are forgotten, and how long they are kept.
 const FORGOTTEN_EVERY: Duration = Duration::from_hours(1);
-const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
+const IDEMPOTENCY_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Folds raw histogram samples, which would pile up in memory otherwise.
 pub async fn fold_metrics(registry: Registry, stop: CancellationToken) {
@@ -26,9 +26,8 @@ pub async fn fold_metrics(registry: Registry, stop: CancellationToken) {
 
 /// Forgets idempotency keys after 24 hours.
 pub async fn forget_idempotency_keys(store: Arc<dyn LinkStore>, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let kept_ms = u64::try_from(IDEMPOTENCY_KEPT.as_millis()).expect("a day fits");
     loop {
-        let before = UnixMs::from_clock(clock.unix_ms().saturating_sub(kept_ms));
+        let before = UnixMs::from_clock(clock.unix_ms().saturating_sub(IDEMPOTENCY_KEPT_MS));
         match store.forget_idempotency_before(before).await {
             Ok(0) => {}
             Ok(forgotten) => tracing::debug!(forgotten, "forgot old idempotency keys"),

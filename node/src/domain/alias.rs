@@ -7,9 +7,8 @@ use std::str::FromStr;
 pub const MAX_ALIAS_LENGTH: usize = 64;
 
 /// Words that no link may be named by, in any case: all own pages, now and later, live under them.
-pub const RESERVED_WORDS: [&str; 12] = [
-    "api", "docs", "health", "rest", "ui", "static", "admin", "login", "logout", "metrics", "livez", "readyz",
-];
+pub const RESERVED_WORDS: [&str; 12] =
+    ["api", "docs", "health", "rest", "ui", "static", "admin", "login", "logout", "metrics", "livez", "readyz"];
 
 /// A custom name for a link: 1 to 64 of `A-Za-z0-9_-`, not reserved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -112,7 +112,10 @@ impl FromRequestParts<Arc<Api>> for Name {
         type Path = axum::extract::Path<String>;
         let path = <Path as FromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await;
         path.map(|path| Self(path.0)).map_err(|_| {
-            Problem::new(ProblemKind::LinkNotFound, "no link has this code; a code is made of A-Z, a-z, 0-9, `_` and `-`")
+            Problem::new(
+                ProblemKind::LinkNotFound,
+                "no link has this code; a code is made of A-Z, a-z, 0-9, `_` and `-`",
+            )
         })
     }
 }
@@ -148,15 +151,17 @@ impl OptionalFromRequestParts<Arc<Api>> for Authenticated {
         let Some(key) = presented_key(&parts.headers)? else { return Ok(None) };
         match api.keys.authenticate(key).await? {
             Some(caller) => Ok(Some(Self(caller))),
-            None => Err(Problem::new(ProblemKind::Unauthorized, "the API key is unknown or revoked; check it, or ask for a new one")),
+            None => Err(Problem::new(
+                ProblemKind::Unauthorized,
+                "the API key is unknown or revoked; check it, or ask for a new one",
+            )),
         }
     }
 }
 
 fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let malformed = || {
-        Problem::new(ProblemKind::Unauthorized, "the Authorization header must be of the form `Bearer KEY`")
-    };
+    let malformed =
+        || Problem::new(ProblemKind::Unauthorized, "the Authorization header must be of the form `Bearer KEY`");
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, key) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(malformed)?;
         return if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(key.trim())) } else { Err(malformed()) };

@@ -25,7 +25,8 @@ pub(super) async fn around(State(api): State<Arc<Api>>, request: Request, next: 
     let started = api.clock.monotonic();
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let wants_html = route.as_ref().is_some_and(|route| route.as_str() == FOLLOW) && pages::wants_html(request.headers());
+    let wants_html =
+        route.as_ref().is_some_and(|route| route.as_str() == FOLLOW) && pages::wants_html(request.headers());
     let id = given_id(request.headers()).unwrap_or_else(|| api.request_ids.next());
     let mut response = match tokio::time::timeout(api.settings.request_timeout, next.run(request)).await {
         Ok(response) => response,

@@ -33,11 +33,15 @@ impl Modify for KeyHeaders {
     fn modify(&self, document: &mut OpenApi) {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-        components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key"))));
+        components
+            .add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key"))));
     }
 }
 
 /// The document as JSON, pretty-printed, with a final line break.
+///
+/// # Panics
+/// Never: the document is made of strings, numbers and lists.
 pub fn document() -> String {
     let document = documented().into_openapi();
     let mut json = document.to_pretty_json().expect("the document is made of strings, numbers and lists");

@@ -60,14 +60,13 @@ impl IdMetrics {
     /// `stint_ids_issued_total{namespace, source}`
     pub fn issued(&self, namespace: &NamespaceName) -> Counter {
         self.issued.get(namespace.clone(), |name| {
-            self.registry
-                .counter("stint_ids_issued_total", &[("namespace", name.as_str()), ("source", self.source)])
+            self.registry.counter("stint_ids_issued_total", &[("namespace", name.as_str()), ("source", self.source)])
         })
     }
 
     /// `stint_id_headroom_seconds{namespace}`
     pub fn set_headroom(&self, namespace: &NamespaceName, headroom: Duration) {
-        const DAY: Duration = Duration::from_secs(86_400);
+        const DAY: Duration = Duration::from_hours(24);
         self.headroom
             .get(namespace.clone(), |name| {
                 self.registry.gauge("stint_id_headroom_seconds", &[("namespace", name.as_str())])
@@ -87,7 +86,11 @@ impl IdMetrics {
         let used = Lane::used_ratio(counter);
         self.lanes.get(name, |name| self.registry.gauge("stint_id_lane_used_ratio", &[("lane", name)])).set(used);
         if (WARNED_FROM..1.0).contains(&used) {
-            tracing::warn!(lane = name, used, "the lane's 7-character codes are nearly used up: codes are about to grow");
+            tracing::warn!(
+                lane = name,
+                used,
+                "the lane's 7-character codes are nearly used up: codes are about to grow"
+            );
         }
     }
 }

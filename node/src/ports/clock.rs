@@ -40,6 +40,9 @@ impl ManualClock {
     const START_UNIX_MS: u64 = 1_767_225_600_000;
 
     /// Moves both clocks ahead.
+    ///
+    /// # Panics
+    /// If another thread panicked while it moved them.
     pub fn advance(&self, by: Duration) {
         *self.elapsed.lock().expect("no holder of this lock panics") += by;
     }

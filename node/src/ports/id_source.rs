@@ -26,8 +26,11 @@ pub trait IdIssuer: Send + Sync + std::fmt::Debug + 'static {
     async fn issue(&self, namespace: &NamespaceName, count: u64) -> Result<Vec<IdRange>, IdError>;
 
     /// Makes a namespace; the flag says whether it is new.
-    async fn create_namespace(&self, name: NamespaceName, spec: NamespaceSpec)
-    -> Result<(NamespaceSpec, bool), IdError>;
+    async fn create_namespace(
+        &self,
+        name: NamespaceName,
+        spec: NamespaceSpec,
+    ) -> Result<(NamespaceSpec, bool), IdError>;
 }
 
 /// Why there is no id.

@@ -109,8 +109,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_together_goes_together_and_each_gets_its_own_outcome() {
-        let batches = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&batches);
+        let transactions = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&transactions);
         let (batcher, worker) = Batcher::new(CancellationToken::new(), move |items: Vec<u32>| {
             counted.fetch_add(1, Ordering::Relaxed);
             async move { Ok(items.into_iter().map(|item| item * 2).collect()) }
@@ -120,7 +120,7 @@ mod tests {
         for (item, outcome) in (0..).zip(outcomes) {
             assert_eq!(outcome.unwrap(), item * 2);
         }
-        assert_eq!(batches.load(Ordering::Relaxed), 2);
+        assert_eq!(transactions.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
@@ -146,9 +146,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_batch_fails_everybody_in_it() {
-        let (batcher, worker) = Batcher::<u32, u32>::new(CancellationToken::new(), |_| async {
-            Err(StoreError::Corrupt { what: "test" })
-        });
+        let (batcher, worker) =
+            Batcher::<u32, u32>::new(CancellationToken::new(), |_| async { Err(StoreError::Corrupt { what: "test" }) });
         let requests = join_all((0..3).map(|item| batcher.submit(item)));
         let outcomes = tokio::select! { outcomes = requests => outcomes, () = worker => unreachable!("it runs on") };
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(BatchError::Store(_)))));

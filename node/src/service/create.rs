@@ -146,7 +146,8 @@ impl CreateLinks {
         let now = UnixMs::from_clock(self.clock.unix_ms());
         let reuse = self.check(&request, now)?;
         // A request with an idempotency key goes to the store, which remembers it together with its outcome.
-        if reuse && request.idempotency.is_none()
+        if reuse
+            && request.idempotency.is_none()
             && let Some(link) = self.find_reusable(&request).await?
         {
             return Ok(CreatedLink { link, created: false });

@@ -99,7 +99,12 @@ pub async fn check_raft_lane(
     // A mark is raised before any id below it is served, so going on at the mark repeats nothing.
     submit(allocator, Command::RaiseFloor { namespace: NamespaceName::links(), floor: mark }).await?;
     fence.replace_lane_source(Lane::Raft, given).await?;
-    tracing::warn!(mark, old = known.source, new = given, "the id source was repaired: it goes on at the database's mark");
+    tracing::warn!(
+        mark,
+        old = known.source,
+        new = given,
+        "the id source was repaired: it goes on at the database's mark"
+    );
     Ok(())
 }
 

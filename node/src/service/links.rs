@@ -7,6 +7,7 @@ use stint_idgen::{Key, KeyCodec};
 use super::create::{CreateError, OwnAuthorities};
 use super::resolve::ResolveLinks;
 use crate::domain::access::{Caller, OwnerId};
+use crate::domain::label::Title;
 use crate::domain::link::Link;
 use crate::domain::timestamp::UnixMs;
 use crate::ports::clock::Clock;
@@ -168,7 +169,7 @@ impl ManageLinks {
     fn holds(&self, link: &Link, text: &str) -> bool {
         let Some(content) = &link.content else { return false };
         let name = link.alias.as_ref().map_or_else(|| self.code(link.key), |alias| alias.as_str().to_owned());
-        [Some(content.url.as_str()), content.title.as_ref().map(|title| title.as_str()), Some(&name)]
+        [Some(content.url.as_str()), content.title.as_ref().map(Title::as_str), Some(&name)]
             .into_iter()
             .flatten()
             .any(|field| field.to_lowercase().contains(text))

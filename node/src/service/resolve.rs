@@ -4,7 +4,6 @@
 //! version.** A read that began before its caller came doesn't decide a "no", and a version below the cache's floor is
 //! read again. Guarded by `tests` here and by `node/tests/it/follow.rs`.
 
-
 use std::sync::Arc;
 
 use stint_idgen::{AliasPlace, Key, KeyCodec};

@@ -35,8 +35,7 @@ impl SingleFlight {
     pub(super) async fn read(&self, key: Key, store: &dyn LinkStore) -> Landed {
         let (passenger, joined) = self.board(key);
         // A cell whose first caller went away is initialised by the next one.
-        let outcome =
-            passenger.flight.get_or_init(|| async { Ok(store.find(key).await?.map(Arc::new)) }).await.clone();
+        let outcome = passenger.flight.get_or_init(|| async { Ok(store.find(key).await?.map(Arc::new)) }).await.clone();
         self.clear(key, &passenger.flight);
         Landed { outcome, joined }
     }

@@ -44,7 +44,9 @@ pub enum OpenError {
         source: sqlx::Error,
     },
     /// The file's schema is of a newer Stint.
-    #[error("the database {path} was written by a newer version of Stint (schema {version}); use that version or newer")]
+    #[error(
+        "the database {path} was written by a newer version of Stint (schema {version}); use that version or newer"
+    )]
     Newer {
         /// Which file.
         path: String,
@@ -76,8 +78,7 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let mut writer =
-            options.clone().connect().await.map_err(|source| OpenError::Open { path: shown(), source })?;
+        let mut writer = options.clone().connect().await.map_err(|source| OpenError::Open { path: shown(), source })?;
         sqlx::migrate!("migrations/sqlite").run(&mut writer).await.map_err(|source| match source {
             MigrateError::VersionMissing(version) => OpenError::Newer { path: shown(), version },
             source => OpenError::Migrate { path: shown(), source },

@@ -9,7 +9,9 @@ async fn every_kind_of_alias_works_as_given() {
     let node = TestNode::start().await;
     let sixty_four = "x".repeat(64);
     // One that is a short key, one that could be generated, two that live in the table, Snowflake-like ones.
-    for alias in ["a", "summer1", "my-link_2026", &sixty_four, "-", "0000000000", "00000000001", "zzzzzzzzzzz", "AzL8n0Y58m7"] {
+    for alias in
+        ["a", "summer1", "my-link_2026", &sixty_four, "-", "0000000000", "00000000001", "zzzzzzzzzzz", "AzL8n0Y58m7"]
+    {
         let target = format!("https://example.com/for/{alias}");
         let link = node.client().create(&json!({ "url": target, "alias": alias })).await;
         assert_eq!(link["code"], *alias);
@@ -23,7 +25,8 @@ async fn a_taken_alias_is_refused_by_name() {
     let node = TestNode::start().await;
     for alias in ["summer1", "my-link_2026", "a", "00000000001"] {
         node.client().create(&json!({ "url": "https://example.com/", "alias": alias })).await;
-        let again = node.client().post("/api/v1/links", &json!({ "url": "https://example.org/", "alias": alias })).await;
+        let again =
+            node.client().post("/api/v1/links", &json!({ "url": "https://example.org/", "alias": alias })).await;
         assert!(again.problem(409, "alias-taken").contains(alias));
     }
 }
@@ -40,7 +43,8 @@ async fn a_generated_code_can_not_be_taken_as_an_alias() {
 async fn a_generated_key_that_an_alias_has_taken_is_skipped() {
     let node = TestNode::start().await;
     let client = node.client();
-    let probe = client.create(&json!({ "url": "https://example.com/probe" })).await["code"].as_str().unwrap().to_owned();
+    let probe =
+        client.create(&json!({ "url": "https://example.com/probe" })).await["code"].as_str().unwrap().to_owned();
     // The codes that come next are known only to who holds the code key.
     let key = std::fs::read_to_string(node.dir.path().join("data/code.key")).unwrap();
     let codec = stint_idgen::KeyCodec::new(&key.trim().parse().unwrap());
@@ -104,7 +108,8 @@ async fn an_alias_of_a_deleted_link_is_never_given_again() {
         node.client().create(&json!({ "url": "https://example.com/", "alias": alias })).await;
         assert_eq!(node.client().delete(&format!("/api/v1/links/{alias}")).await.status, 204);
         node.visitor().get(&format!("/{alias}")).await.problem(410, "link-deleted");
-        let again = node.client().post("/api/v1/links", &json!({ "url": "https://example.org/", "alias": alias })).await;
+        let again =
+            node.client().post("/api/v1/links", &json!({ "url": "https://example.org/", "alias": alias })).await;
         again.problem(409, "alias-taken");
     }
 }

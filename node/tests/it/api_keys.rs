@@ -63,8 +63,12 @@ async fn each_operation_asks_for_its_scope() {
 #[tokio::test]
 async fn keys_that_make_no_sense_are_refused_and_lists_are_paged() {
     let node = TestNode::start().await;
-    for body in [json!({ "name": "x", "scopes": [] }), json!({ "name": "x", "scopes": ["root"] }),
-                 json!({ "name": "", "scopes": ["ids"] }), json!({ "scopes": ["ids"] })] {
+    for body in [
+        json!({ "name": "x", "scopes": [] }),
+        json!({ "name": "x", "scopes": ["root"] }),
+        json!({ "name": "", "scopes": ["ids"] }),
+        json!({ "scopes": ["ids"] }),
+    ] {
         node.client().post("/api/v1/keys", &body).await.problem(422, "invalid-field");
     }
     for n in 0..5 {

@@ -10,7 +10,10 @@ use crate::support::{Client, TestNode, in_parallel};
 
 async fn fill(client: &Client, name: &str) -> HashSet<String> {
     let codes = in_parallel(16, 0..300, |n| async move {
-        client.create(&json!({ "url": format!("https://example.com/{name}/{n}") })).await["code"].as_str().unwrap().to_owned()
+        client.create(&json!({ "url": format!("https://example.com/{name}/{n}") })).await["code"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     });
     codes.await.into_iter().collect()
 }

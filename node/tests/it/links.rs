@@ -61,7 +61,8 @@ async fn lists_are_paged_newest_first_searched_and_filtered_by_tag() {
 #[tokio::test]
 async fn a_list_refuses_what_it_does_not_know() {
     let node = TestNode::start().await;
-    for query in ["limit=0", "limit=1001", "limit=x", "limit=-1", "cursor=zz", "sort=up", "limit=1&limit=2", "owner=x"] {
+    for query in ["limit=0", "limit=1001", "limit=x", "limit=-1", "cursor=zz", "sort=up", "limit=1&limit=2", "owner=x"]
+    {
         node.client().get(&format!("/api/v1/links?{query}")).await.problem(400, "invalid-query");
     }
     let reader = node.client_of("reader", &["links:read"]).await;

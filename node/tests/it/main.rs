@@ -3,6 +3,7 @@
 mod aliases;
 mod api_keys;
 mod bad_input;
+mod command_line;
 mod crash;
 mod create;
 mod documents;

@@ -35,8 +35,13 @@ async fn metrics_count_requests_links_and_ids_without_codes_or_urls() {
     ] {
         assert!(metrics.text().lines().any(|found| found == line), "{line} is not in\n{}", metrics.text());
     }
-    for name in ["stint_id_headroom_seconds", "stint_id_lane_used_ratio", "stint_id_refill_duration_seconds",
-                 "stint_write_batch_links", "stint_id_stalls_total"] {
+    for name in [
+        "stint_id_headroom_seconds",
+        "stint_id_lane_used_ratio",
+        "stint_id_refill_duration_seconds",
+        "stint_write_batch_links",
+        "stint_id_stalls_total",
+    ] {
         assert!(metrics.text().contains(name), "{name}");
     }
     assert!(!metrics.text().contains("secret.example") && !metrics.text().contains("zebra1"));

@@ -51,7 +51,8 @@ async fn a_port_in_use_is_one_line_and_exit_1() {
     let address = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let arguments = ["dev", "--data-dir", data.to_str().unwrap(), "--listen", &address, "--admin-listen", "127.0.0.1:0"];
+    let arguments =
+        ["dev", "--data-dir", data.to_str().unwrap(), "--listen", &address, "--admin-listen", "127.0.0.1:0"];
     let line = one_line(&arguments, &[], 1).await;
     assert!(line.contains(&address) && line.contains("http.listen") && line.contains("in use"), "{line}");
     assert!(!data.exists(), "nothing was touched");
@@ -63,7 +64,8 @@ async fn a_data_directory_of_a_newer_version_is_one_line_and_exit_1() {
     let data = dir.path().join("data");
     let program = Program::start(&data).await;
     assert_eq!(program.terminate().await, Some(0));
-    let arguments = ["dev", "--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let arguments =
+        ["dev", "--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     fs::write(data.join("FORMAT"), "99\n").unwrap();
     let line = one_line(&arguments, &[], 1).await;
     assert!(line.contains("newer version") && line.contains("99"), "{line}");

@@ -6,7 +6,7 @@ mod process;
 
 pub(crate) use http::{Client, Response};
 pub(crate) use node::{TestNode, open};
-pub(crate) use process::{Program, run};
+pub(crate) use process::{Program, command, run};
 
 use std::future::Future;
 use std::path::PathBuf;

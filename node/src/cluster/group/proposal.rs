@@ -151,7 +151,10 @@ impl Group {
         let refused = stamper.refused();
         let at_ms = stamper.stamp(self.clock.unix_ms(), self.clock.monotonic());
         if refused == 0 && stamper.refused() > 0 {
-            tracing::error!(at_ms, "the wall clock jumped ahead: stamps follow the monotonic clock until it is right again");
+            tracing::error!(
+                at_ms,
+                "the wall clock jumped ahead: stamps follow the monotonic clock until it is right again"
+            );
         }
         Ok((*term, Stamped { at_ms, command: command.clone() }))
     }

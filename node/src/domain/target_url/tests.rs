@@ -43,7 +43,9 @@ fn a_punycode_host_is_shown_readable() {
 
 #[test]
 fn other_schemes_are_refused() {
-    for text in ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "example.com", "//example.com", "mailto:a@b"] {
+    for text in
+        ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "example.com", "//example.com", "mailto:a@b"]
+    {
         assert_eq!(parse(text), Err(TargetUrlError::Scheme), "{text}");
     }
 }
@@ -77,7 +79,14 @@ fn a_host_that_browsers_read_in_their_own_way_is_seen_as_they_see_it() {
 
 #[test]
 fn control_characters_and_white_space_are_refused() {
-    for text in ["https://a.example/\r\nSet-Cookie: x", "https://a.example/\0", "https://a.example/a b", " https://a.example", "https://a.example/\u{a0}", "https://a.example/\u{85}"] {
+    for text in [
+        "https://a.example/\r\nSet-Cookie: x",
+        "https://a.example/\0",
+        "https://a.example/a b",
+        " https://a.example",
+        "https://a.example/\u{a0}",
+        "https://a.example/\u{85}",
+    ] {
         assert!(matches!(parse(text), Err(TargetUrlError::Unprintable { .. })), "{text:?}");
     }
 }

@@ -42,7 +42,9 @@ impl From<StoreError> for Problem {
 impl From<BatchError> for Problem {
     fn from(error: BatchError) -> Self {
         match error {
-            BatchError::Overloaded => Self::new(ProblemKind::Overloaded, "too many writes are waiting; try again shortly"),
+            BatchError::Overloaded => {
+                Self::new(ProblemKind::Overloaded, "too many writes are waiting; try again shortly")
+            }
             BatchError::Stopping => Self::new(ProblemKind::Unavailable, "this node is stopping; try again"),
             BatchError::Store(error) => error.into(),
         }
@@ -128,9 +130,15 @@ impl From<CreateError> for Problem {
 impl From<LinkError> for Problem {
     fn from(error: LinkError) -> Self {
         match error {
-            LinkError::Missing => Self::new(ProblemKind::LinkNotFound, "no link has this code; codes are case-sensitive"),
-            LinkError::Deleted => Self::new(ProblemKind::LinkDeleted, "the link was deleted; its code is never used again"),
-            LinkError::Foreign => Self::new(ProblemKind::Forbidden, "the link belongs to another owner; use a key of that owner"),
+            LinkError::Missing => {
+                Self::new(ProblemKind::LinkNotFound, "no link has this code; codes are case-sensitive")
+            }
+            LinkError::Deleted => {
+                Self::new(ProblemKind::LinkDeleted, "the link was deleted; its code is never used again")
+            }
+            LinkError::Foreign => {
+                Self::new(ProblemKind::Forbidden, "the link belongs to another owner; use a key of that owner")
+            }
             LinkError::Refused(error) => error.into(),
             LinkError::Store(error) => error.into(),
         }

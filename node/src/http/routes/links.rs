@@ -85,15 +85,15 @@ async fn create(
     let caller = match authenticated {
         Some(authenticated) => authenticated.allowed(Scope::LinksWrite)?,
         None if api.settings.anonymous_create => ANONYMOUS,
-        None => return Err(Problem::new(
-            ProblemKind::Unauthorized,
-            "creating links needs an API key here: Authorization: Bearer KEY, or X-Api-Key: KEY",
-        )),
+        None => {
+            return Err(Problem::new(
+                ProblemKind::Unauthorized,
+                "creating links needs an API key here: Authorization: Bearer KEY, or X-Api-Key: KEY",
+            ));
+        }
     };
-    let idempotency = idempotency_key(headers)?.map(|key| Idempotency {
-        key: key.to_owned(),
-        request_hash: Sha256::digest(body.canonical()).into(),
-    });
+    let idempotency = idempotency_key(headers)?
+        .map(|key| Idempotency { key: key.to_owned(), request_hash: Sha256::digest(body.canonical()).into() });
     let created = api.create.create(body.validate(caller.owner, idempotency)?).await?;
     if created.link.content.is_none() {
         return Err(Problem::new(ProblemKind::LinkDeleted, "the link that this request made was deleted since"));

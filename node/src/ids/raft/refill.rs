@@ -45,8 +45,11 @@ enum RefillError {
 /// Keeps the pool filled until the node stops.
 pub(super) async fn run(shared: Arc<NamespacePool>, mut filler: Filler, context: Arc<Context>) {
     let stop = context.spawn.stopping();
-    let mut holder =
-        Holder { id: HolderId(u128::from_be_bytes(random_128(&*context.entropy))), request: 0, grants: VecDeque::new() };
+    let mut holder = Holder {
+        id: HolderId(u128::from_be_bytes(random_128(&*context.entropy))),
+        request: 0,
+        grants: VecDeque::new(),
+    };
     let mut demand = Demand::new();
     loop {
         demand.observe(shared.pool.claimed(), context.clock.monotonic());
@@ -110,12 +113,7 @@ async fn fill(
 
 /// Asks for the block of the holder's current request. The same request number is used until an answer is there, so
 /// an answer that was lost on its way is found again instead of becoming a gap.
-async fn block(
-    namespace: &NamespaceName,
-    want: u64,
-    holder: &Holder,
-    context: &Context,
-) -> Result<Grant, RefillError> {
+async fn block(namespace: &NamespaceName, want: u64, holder: &Holder, context: &Context) -> Result<Grant, RefillError> {
     let command = Command::Grant {
         namespace: namespace.clone(),
         want,

@@ -13,8 +13,11 @@ use stint_idgen::Key;
 use super::row::{LinkRow, write_tags};
 use super::{SqliteStore, begin, failed};
 use crate::domain::access::OwnerId;
+use crate::domain::alias::Alias;
+use crate::domain::label::Title;
 use crate::domain::link::{Link, LinkContent, VisitLimit};
 use crate::domain::target_url::UrlHash;
+use crate::domain::timestamp::UnixMs;
 use crate::ports::link_store::{CreateOutcome, NewLink, StoreError};
 
 type Transact<'a> = Transaction<'a, Sqlite>;
@@ -105,11 +108,8 @@ impl Known {
     }
 
     async fn read_targets(&mut self, transaction: &mut Transact<'_>, batch: &[NewLink]) -> Result<(), StoreError> {
-        let wanted: Value = batch
-            .iter()
-            .filter(|link| link.reuse)
-            .map(|link| json!([link.owner.0, hex(&link.url.hash().0)]))
-            .collect();
+        let wanted: Value =
+            batch.iter().filter(|link| link.reuse).map(|link| json!([link.owner.0, hex(&link.url.hash().0)])).collect();
         let found = rows::<(i64, Vec<u8>, i64)>(
             transaction,
             "SELECT owner_id, url_hash, key FROM targets
@@ -137,7 +137,7 @@ impl Known {
         for (key,) in taken {
             self.keys.insert(super::row::key(key)?);
         }
-        let aliases: Value = batch.iter().filter_map(|link| link.alias.as_ref()).map(|alias| alias.as_str()).collect();
+        let aliases: Value = batch.iter().filter_map(|link| link.alias.as_ref()).map(Alias::as_str).collect();
         let taken = rows::<(String,)>(
             transaction,
             "SELECT alias FROM aliases WHERE alias IN (SELECT value FROM json_each(?))",
@@ -216,11 +216,11 @@ impl Inserts {
             new.owner.0,
             new.created_at.get(),
             new.url.as_str(),
-            new.expires_at.map(|moment| moment.get()),
+            new.expires_at.map(UnixMs::get),
             new.max_visits,
             new.max_visits.map(|_| 0),
-            new.alias.as_ref().map(|alias| alias.as_str()),
-            new.title.as_ref().map(|title| title.as_str()),
+            new.alias.as_ref().map(Alias::as_str),
+            new.title.as_ref().map(Title::as_str),
             write_tags(&new.tags),
         ]));
         if let Some(alias) = &new.alias {

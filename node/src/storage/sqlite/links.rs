@@ -8,13 +8,11 @@ use super::row::{LinkRow, write_tags};
 use super::{SqliteStore, begin, failed};
 use crate::domain::access::OwnerId;
 use crate::domain::alias::Alias;
-use crate::domain::label::Tags;
+use crate::domain::label::{Tags, Title};
 use crate::domain::link::Link;
 use crate::domain::target_url::{TargetUrl, UrlHash};
 use crate::domain::timestamp::UnixMs;
-use crate::ports::link_store::{
-    CreateOutcome, LinkChange, LinkStore, ListQuery, NewLink, StoreError, VisitOutcome,
-};
+use crate::ports::link_store::{CreateOutcome, LinkChange, LinkStore, ListQuery, NewLink, StoreError, VisitOutcome};
 
 #[async_trait]
 impl LinkStore for SqliteStore {
@@ -173,7 +171,7 @@ async fn write_change(
     .bind(content.and_then(|content| content.expires_at).map(UnixMs::get))
     .bind(limit.map(|limit| limit.max))
     .bind(limit.map(|limit| limit.visits))
-    .bind(content.and_then(|content| content.title.as_ref()).map(|title| title.as_str()))
+    .bind(content.and_then(|content| content.title.as_ref()).map(Title::as_str))
     .bind(content.and_then(|content| write_tags(&content.tags)))
     .execute(&mut **transaction)
     .await

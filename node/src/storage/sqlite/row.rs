@@ -69,5 +69,5 @@ fn read_tags(json: &str) -> Result<Tags, StoreError> {
 
 /// Tags as they are stored: NULL for none.
 pub(super) fn write_tags(tags: &Tags) -> Option<String> {
-    (!tags.is_empty()).then(|| serde_json::Value::from_iter(tags.iter()).to_string())
+    (!tags.is_empty()).then(|| tags.iter().collect::<serde_json::Value>().to_string())
 }

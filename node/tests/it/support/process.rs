@@ -12,6 +12,7 @@ use super::{Client, DEADLINE};
 pub(crate) struct Program {
     child: Child,
     pub(crate) base: String,
+    pub(crate) admin: String,
     /// Everything it printed until it was ready.
     pub(crate) banner: String,
     pub(crate) key: String,
@@ -27,7 +28,8 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 /// Runs the program to its end.
 pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let child = command(arguments).envs(environment.iter().copied()).output();
-    tokio::time::timeout(DEADLINE, child).await.expect("the program ends").expect("the program runs")
+    // An import of 20,000 lines is the longest that is run.
+    tokio::time::timeout(10 * DEADLINE, child).await.expect("the program ends").expect("the program runs")
 }
 
 impl Program {
@@ -48,10 +50,13 @@ impl Program {
             }
         };
         tokio::time::timeout(DEADLINE, read).await.expect("the program says that it is ready");
-        let line = banner.lines().find(|line| line.trim_start().starts_with("Shorten")).expect("the banner has it");
-        let base = line.split_whitespace().last().expect("the line has the URL").to_owned();
+        let value = |name: &str| {
+            let line = banner.lines().find(|line| line.trim_start().starts_with(name)).expect("the banner has it");
+            line.split_whitespace().last().expect("the line has the URL").to_owned()
+        };
+        let admin = value("Metrics").trim_end_matches("/metrics").to_owned();
         let key = std::fs::read_to_string(data.join("admin.key")).expect("the key is kept").trim().to_owned();
-        Self { base, key, child, banner }
+        Self { base: value("Shorten"), admin, key, child, banner }
     }
 
     /// A client with the admin key.

@@ -44,6 +44,7 @@ pub(in crate::http) struct CreateLinkRequest {
 }
 
 /// A change to a link. Fields left out stay as they are.
+#[expect(clippy::option_option, reason = "left out, null and a value are three things to say")]
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct UpdateLinkRequest {
@@ -124,6 +125,7 @@ pub(in crate::http) struct ListLinksParams {
 }
 
 /// Tells `null` (given, and none) from a field that was left out.
+#[expect(clippy::option_option, reason = "left out, null and a value are three things to say")]
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
@@ -134,11 +136,7 @@ impl CreateLinkRequest {
         serde_json::to_vec(self).expect("strings, numbers and lists are always valid JSON")
     }
 
-    pub(super) fn validate(
-        self,
-        owner: OwnerId,
-        idempotency: Option<Idempotency>,
-    ) -> Result<CreateRequest, Problem> {
+    pub(super) fn validate(self, owner: OwnerId, idempotency: Option<Idempotency>) -> Result<CreateRequest, Problem> {
         Ok(CreateRequest {
             owner,
             url: self.url.parse()?,
@@ -226,9 +224,9 @@ impl ListLinksParams {
         if wanted == "all" {
             return Ok(None);
         }
-        let number = wanted.parse().map_err(|_| {
-            Problem::new(ProblemKind::InvalidQuery, "`owner` must be an owner's number, or `all`")
-        })?;
+        let number = wanted
+            .parse()
+            .map_err(|_| Problem::new(ProblemKind::InvalidQuery, "`owner` must be an owner's number, or `all`"))?;
         Ok(Some(OwnerId(number)))
     }
 
