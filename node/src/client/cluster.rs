@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::http::Call;
 use super::retry::RetryPolicy;
-use super::table::{Align, Table};
+use super::table::{Align, Table, printable};
 use super::{Connection, Console};
 use crate::cli::ClusterCommand;
 
@@ -60,7 +60,7 @@ fn layout(cluster: Cluster) -> Vec<String> {
     let voters: Vec<_> = cluster.voters.iter().map(u64::to_string).collect();
     let leader = cluster.leader.map_or_else(|| "none: no new ids".to_owned(), |leader| leader.to_string());
     let mut lines = vec![
-        format!("cluster  {}", cluster.id.escape_debug()),
+        format!("cluster  {}", printable(&cluster.id)),
         format!("answered by node {}", cluster.node_id),
         format!("leader   {leader} (term {})", cluster.term),
         format!("voters   {}", voters.join(", ")),
@@ -78,7 +78,7 @@ fn namespaces(namespaces: Vec<Namespace>) -> Table {
     for n in namespaces {
         let [from, to, floor, granted, live, used, returned, lost] =
             [n.start, n.limit, n.floor, n.granted, n.live, n.used, n.returned, n.lost].map(|count| count.to_string());
-        table.row([n.name, from, to, floor, granted, live, used, returned, lost]);
+        table.row(&[n.name, from, to, floor, granted, live, used, returned, lost]);
     }
     table
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde::Deserialize;
 
+use super::table::printable;
+
 /// A request that brought no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -48,6 +50,9 @@ pub enum ClientError {
     /// The server says why it refuses.
     #[error("{0}")]
     Refused(Box<ApiProblem>),
+    /// The server wants a key, and none was sent.
+    #[error("{0}; give a key with --key or STINT_KEY")]
+    KeyNeeded(Box<ApiProblem>),
     /// Stint would not have answered so.
     #[error("{url} answered {status}{hint}")]
     Unexpected {
@@ -92,7 +97,11 @@ pub struct PrintFailed(#[source] pub io::Error);
 impl ClientError {
     /// Whether the key is missing, unknown, or may not do this.
     pub fn is_not_allowed(&self) -> bool {
-        matches!(self, Self::Refused(problem) if matches!(problem.status, 401 | 403))
+        match self {
+            Self::KeyNeeded(_) => true,
+            Self::Refused(problem) => matches!(problem.status, 401 | 403),
+            _ => false,
+        }
     }
 
     /// Whether the server never saw the request.
@@ -103,10 +112,9 @@ impl ClientError {
 
 impl fmt::Display for ApiProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hint = if self.status == 401 { "; give a key with --key or STINT_KEY" } else { "" };
-        write!(f, "{}{hint} ({}, status {}", self.detail, self.title, self.status)?;
+        write!(f, "{} ({}, status {}", printable(&self.detail), printable(&self.title), self.status)?;
         match &self.request_id {
-            Some(id) => write!(f, ", request {id})"),
+            Some(id) => write!(f, ", request {})", printable(id)),
             None => f.write_str(")"),
         }
     }

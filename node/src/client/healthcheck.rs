@@ -48,6 +48,7 @@ mod tests {
             location: None,
             retry_after: None,
             body: Bytes::from_static(body),
+            anonymous: true,
         };
         let line = "http://a/readyz answered 503: database: away; allocator: ok";
         assert_eq!(describe(&answer(b"database: away\r\n\nallocator: ok\n")), line);

@@ -117,7 +117,7 @@ impl ApiClient {
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await;
             let body = body.map_err(|error| self.broken(&*error))?.to_bytes();
-            Ok(Answer::new(url, &head, body))
+            Ok(Answer::new(url, self.authorization.is_none(), &head, body))
         };
         let timed_out = |_| ClientError::TimedOut { server: self.server.clone(), deadline: REQUEST_DEADLINE };
         timeout(REQUEST_DEADLINE, exchange).await.map_err(timed_out)?

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::error::ClientError;
 use super::http::{ApiClient, Call};
 use super::retry::RetryPolicy;
+use super::table::printable;
 use super::{Connection, Console, FileError};
 use crate::cli::ImportArgs;
 use crate::ports::entropy::{Entropy, random_128};
@@ -182,7 +183,7 @@ impl Import<'_> {
         console: &mut Console<'_>,
     ) -> Result<ExitCode, ImportError> {
         for (line, detail) in &self.state.tally.first_refusals {
-            console.note(format_args!("line {line}: {}", detail.escape_debug()));
+            console.note(format_args!("line {line}: {}", printable(detail)));
         }
         let resumable = self.state_file.is_some();
         match end {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ClientError;
 use super::http::{ApiClient, Call};
 use super::retry::RetryPolicy;
-use super::table::{Align, Table};
+use super::table::{Align, Table, printable};
 use super::{Connection, Console};
 use crate::cli::{CreateKeyArgs, KeysCommand};
 
@@ -57,8 +57,8 @@ pub(super) async fn run(
             // The key alone goes to stdout, for scripts.
             console.note(format_args!(
                 "key {id} `{}` of `{}` may {}; it can't be shown again",
-                name.escape_debug(),
-                owner.escape_debug(),
+                printable(name),
+                printable(owner),
                 scopes.join(", ")
             ));
             console.print(&new.key)?;
@@ -103,7 +103,7 @@ fn layout(keys: Vec<KeyEntry>) -> Table {
     let mut table = Table::new(columns);
     for key in keys {
         let revoked = key.revoked_at.unwrap_or_else(|| "-".to_owned());
-        table.row([key.id.to_string(), key.name, key.owner, key.scopes.join(","), key.created_at, revoked]);
+        table.row(&[key.id.to_string(), key.name, key.owner, key.scopes.join(","), key.created_at, revoked]);
     }
     table
 }

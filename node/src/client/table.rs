@@ -20,10 +20,9 @@ impl Table {
         Self { aligns: columns.iter().map(|(_, align)| *align).collect(), rows: vec![heading] }
     }
 
-    /// Adds a row. Control characters become `?`: what a server sends must not steer the terminal.
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        let plain = |cell: String| cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        self.rows.push(cells.into_iter().map(plain).collect());
+    /// Adds a row.
+    pub(super) fn row<const N: usize>(&mut self, cells: &[String; N]) {
+        self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
     }
 
     /// The lines, without spaces at their ends.
@@ -43,6 +42,11 @@ impl Table {
     }
 }
 
+/// A text on one line. Control characters become `?`: what a server sends must not steer the terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,15 +54,15 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new([("name", Align::Left), ("ids", Align::Right), ("note", Align::Left)]);
-        table.row(["bücher".into(), "7".into(), "x".into()]);
-        table.row(["a".into(), "12345".into(), String::new()]);
+        table.row(&["bücher".into(), "7".into(), "x".into()]);
+        table.row(&["a".into(), "12345".into(), String::new()]);
         assert_eq!(table.lines(), ["name      ids  note", "bücher      7  x", "a       12345"]);
     }
 
     #[test]
     fn a_cell_can_not_steer_the_terminal() {
         let mut table = Table::new([("name", Align::Left)]);
-        table.row(["a\u{1b}[2Jb\n".into()]);
+        table.row(&["a\u{1b}[2Jb\n".into()]);
         assert_eq!(table.lines()[1], "a?[2Jb?");
     }
 }

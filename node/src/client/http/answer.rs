@@ -9,6 +9,7 @@ use hyper::http::response::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::client::error::{ApiProblem, ClientError};
+use crate::client::table::printable;
 
 /// A complete answer.
 #[derive(Debug)]
@@ -20,15 +21,17 @@ pub(in crate::client) struct Answer {
     pub(in crate::client) location: Option<String>,
     pub(in crate::client) retry_after: Option<Duration>,
     pub(in crate::client) body: Bytes,
+    /// Whether the request had no key.
+    pub(in crate::client) anonymous: bool,
 }
 
 impl Answer {
-    pub(super) fn new(url: String, head: &Parts, body: Bytes) -> Self {
+    pub(super) fn new(url: String, anonymous: bool, head: &Parts, body: Bytes) -> Self {
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         // The other form, a date, would need a clock that agrees with the server's.
         let retry_after = text(header::RETRY_AFTER).and_then(|value| value.parse().ok()).map(Duration::from_secs);
         let location = text(header::LOCATION).map(str::to_owned);
-        Self { url, status: head.status, location, retry_after, body }
+        Self { url, status: head.status, location, retry_after, body, anonymous }
     }
 
     /// The answer if its status is 2xx, else why not.
@@ -44,10 +47,12 @@ impl Answer {
     /// The error that an answer of another status than 2xx is.
     pub(in crate::client) fn into_error(self) -> ClientError {
         if let Some(problem) = self.problem() {
-            return ClientError::Refused(Box::new(problem));
+            let problem = Box::new(problem);
+            let key_needed = self.anonymous && self.status == StatusCode::UNAUTHORIZED;
+            return if key_needed { ClientError::KeyNeeded(problem) } else { ClientError::Refused(problem) };
         }
         let hint = match &self.location {
-            Some(location) => format!(" and leads to {}", location.escape_debug()),
+            Some(location) => format!(" and leads to {}", printable(location)),
             None if self.status.is_client_error() => "; is it Stint?".to_owned(),
             None => String::new(),
         };

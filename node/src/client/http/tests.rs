@@ -11,7 +11,7 @@ fn client(url: &str, patience: RetryPolicy) -> ApiClient {
 
 fn answer(status: u16) -> Answer {
     let status = StatusCode::from_u16(status).unwrap();
-    Answer { url: "http://a/b".into(), status, location: None, retry_after: None, body: Bytes::new() }
+    Answer { url: "http://a/b".into(), status, location: None, retry_after: None, body: Bytes::new(), anonymous: true }
 }
 
 fn broken() -> Result<Answer, ClientError> {
@@ -81,6 +81,17 @@ fn a_redirect_names_where_to_go() {
     let moved = Answer { location: Some("https://sho.rt/api".into()), ..answer(301) };
     let line = moved.success().unwrap_err().to_string();
     assert_eq!(line, "http://a/b answered 301 Moved Permanently and leads to https://sho.rt/api");
+}
+
+#[test]
+fn who_sent_no_key_is_told_how_to() {
+    let problem =
+        r#"{"type":"/docs/problems/unauthorized","title":"t","status":401,"detail":"no key","request_id":"1"}"#;
+    let refused = |anonymous| Answer { body: problem.into(), anonymous, ..answer(401) }.into_error();
+    let line = "no key (t, status 401, request 1); give a key with --key or STINT_KEY";
+    assert_eq!(refused(true).to_string(), line);
+    assert_eq!(refused(false).to_string(), "no key (t, status 401, request 1)");
+    assert!(refused(true).is_not_allowed() && refused(false).is_not_allowed());
 }
 
 #[test]

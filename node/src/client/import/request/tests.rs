@@ -20,7 +20,7 @@ fn refusal(format: Format, text: &[u8]) -> (u16, String) {
 fn answer(status: u16, body: &'static str) -> Answer {
     let status = StatusCode::from_u16(status).unwrap();
     let body = Bytes::from_static(body.as_bytes());
-    Answer { url: "http://a/api/v1/links".into(), status, location: None, retry_after: None, body }
+    Answer { url: "http://a/api/v1/links".into(), status, location: None, retry_after: None, body, anonymous: false }
 }
 
 fn judged(status: u16, body: &'static str) -> Result<String, ClientError> {
