@@ -143,29 +143,21 @@ fn surroundings(loaded: &Loaded) -> anyhow::Result<Surroundings> {
 
 /// What a person wants to know after the start. The `curl` line works as printed.
 fn banner(node: &DevNode) -> String {
-    let (url, admin) = (&node.public_url, node.admin_address);
-    let mut text = format!(
-        "Stint {} is ready.\n\n  Shorten   {url}\n  API docs  {url}/docs\n  Metrics   http://{admin}/metrics\n\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    let key = match &node.admin_key_file {
+    let (url, address, admin) = (&node.public_url, node.address, node.admin_address);
+    let (note, key) = match &node.admin_key_file {
         Some(file) if node.admin_key_is_new => {
             let key = node.admin_key.expose();
-            text += &format!("  Admin API key (kept in {}, shown this once):\n    {key}\n\n", file.display());
-            key.to_owned()
+            (format!("Admin API key (kept in {}, shown this once):\n    {key}", file.display()), key.to_owned())
         }
-        Some(file) => {
-            text += &format!("  Admin API key: in {}\n\n", file.display());
-            format!("$(cat '{}')", file.display())
-        }
-        None => "$STINT_ADMIN_KEY".to_owned(),
+        Some(file) => (format!("Admin API key: in {}", file.display()), format!("$(cat '{}')", file.display())),
+        None => ("Admin API key: as configured".to_owned(), "$STINT_ADMIN_KEY".to_owned()),
     };
-    text += &format!(
-        "  Try it:\n    curl -s http://{}/api/v1/links -H \"Authorization: Bearer {key}\" \
+    format!(
+        "Stint {} is ready.\n\n  Shorten   {url}\n  API docs  {url}/docs\n  Metrics   http://{admin}/metrics\n\n  {note}\n\n\
+         \x20 Try it:\n    curl -s http://{address}/api/v1/links -H \"Authorization: Bearer {key}\" \
          -H 'Content-Type: application/json' -d '{{\"url\":\"https://example.com/\"}}'\n",
-        node.address
-    );
-    text
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn say(text: &str) -> anyhow::Result<ExitCode> {
