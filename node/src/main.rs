@@ -144,7 +144,7 @@ fn surroundings(loaded: &Loaded) -> anyhow::Result<Surroundings> {
 /// What a person wants to know after the start. The `curl` line works as printed.
 fn banner(node: &DevNode) -> String {
     let (url, address, admin) = (&node.public_url, node.address, node.admin_address);
-    let (note, key) = match &node.admin_key_file {
+    let (key_line, key) = match &node.admin_key_file {
         Some(file) if node.admin_key_is_new => {
             let key = node.admin_key.expose();
             (format!("Admin API key (kept in {}, shown this once):\n    {key}", file.display()), key.to_owned())
@@ -153,7 +153,7 @@ fn banner(node: &DevNode) -> String {
         None => ("Admin API key: as configured".to_owned(), "$STINT_ADMIN_KEY".to_owned()),
     };
     format!(
-        "Stint {} is ready.\n\n  Shorten   {url}\n  API docs  {url}/docs\n  Metrics   http://{admin}/metrics\n\n  {note}\n\n\
+        "Stint {} is ready.\n\n  Shorten   {url}\n  API docs  {url}/docs\n  Metrics   http://{admin}/metrics\n\n  {key_line}\n\n\
          \x20 Try it:\n    curl -s http://{address}/api/v1/links -H \"Authorization: Bearer {key}\" \
          -H 'Content-Type: application/json' -d '{{\"url\":\"https://example.com/\"}}'\n",
         env!("CARGO_PKG_VERSION")

@@ -81,8 +81,8 @@ async fn an_import_that_was_killed_goes_on_where_it_stopped() {
     let program = Program::start(&dir.path().join("data")).await;
     let (input, results) = (dir.path().join("lines.ndjson"), dir.path().join("results.ndjson"));
     // Links with titles are never reused: a line that was sent twice would show.
-    let text: String =
-        (0..3000).map(|n| format!("{{\"url\":\"https://example.com/{n}\",\"title\":\"line {n}\"}}\n")).collect();
+    let line = |n: u32| format!("{{\"url\":\"https://example.com/{n}\",\"title\":\"line {n}\"}}");
+    let text = (0..3000).map(line).collect::<Vec<_>>().join("\n");
     fs::write(&input, text).unwrap();
     let arguments = ["links", "import", input.to_str().unwrap(), "--results", results.to_str().unwrap(), "--jobs", "4"];
     let environment = [("STINT_SERVER", &program.base), ("STINT_KEY", &program.key)];

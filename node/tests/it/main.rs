@@ -1,5 +1,7 @@
 //! Integration tests: the whole node, in process or as the real program, over real sockets, files and databases.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
 mod aliases;
 mod api_keys;
 mod bad_input;

@@ -108,8 +108,8 @@ async fn the_printed_curl_line_works_as_printed() {
     let line = program.banner.lines().find(|line| line.contains("curl")).unwrap().trim().to_owned();
     assert!(line.contains(&program.key) && program.banner.contains("shown this once"), "{}", program.banner);
     let output = tokio::process::Command::new("sh").args(["-c", &line]).output().await.unwrap();
-    let link: serde_json::Value = serde_json::from_slice(&output.stdout).expect("curl prints the link");
-    assert_eq!(link["url"], "https://example.com/");
+    let created: serde_json::Value = serde_json::from_slice(&output.stdout).expect("curl prints the link");
+    assert_eq!(created["url"], "https://example.com/");
 }
 
 #[tokio::test]
