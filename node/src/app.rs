@@ -119,6 +119,7 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
     let limits = ServerLimits {
         header_timeout: config.http.header_timeout.get(),
         max_header_size: config.http.max_header_size.as_usize(),
+        max_connections: config.http.max_connections,
     };
     let admin = Admin {
         registry: registry.clone(),

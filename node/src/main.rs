@@ -15,6 +15,23 @@ use stint::ports::clock::SystemClock;
 use stint::ports::entropy::OsEntropy;
 use stint::{http, telemetry};
 
+/// Settings of other roles: a value for one is worth a warning.
+const UNUSED_BY_DEV: [&str; 13] = [
+    "http.trusted_proxies",
+    "cluster.listen",
+    "cluster.peers",
+    "cluster.allocators",
+    "cluster.secret",
+    "cluster.id",
+    "cluster.tls.cert",
+    "cluster.tls.key",
+    "cluster.tls.ca",
+    "database.replica_urls",
+    "database.pool_size",
+    "clicks.queue_size",
+    "trace.endpoint",
+];
+
 fn main() -> ExitCode {
     let invocation = match Invocation::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
@@ -122,7 +139,11 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::take().context("the signals can't be taken over")?;
-    let node = start_dev(&loaded.config, args.repair_ids, surroundings(loaded)?).await?;
+    let around = surroundings(loaded)?;
+    for key in UNUSED_BY_DEV.iter().filter(|key| loaded.source(key).is_some()) {
+        tracing::warn!(key, "this setting is known, but `stint dev` has no use for it");
+    }
+    let node = start_dev(&loaded.config, args.repair_ids, around).await?;
     say(&banner(&node))?;
     let failed = tokio::select! {
         () = signals.next() => false,

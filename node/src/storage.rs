@@ -1,3 +1,5 @@
 //! Adapters of the storage ports. Nothing outside this module knows a database.
 
+#[cfg(test)]
+mod conformance;
 pub mod sqlite;

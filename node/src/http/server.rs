@@ -1,5 +1,7 @@
 //! Listening and serving: one HTTP server with time and size limits, stopped with a deadline.
 
+mod limit;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -8,6 +10,8 @@ use axum::Router;
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
 
+use self::limit::LimitAcceptor;
+
 /// Limits on what a client may make the server wait for or hold.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
@@ -15,6 +19,8 @@ pub struct ServerLimits {
     pub header_timeout: Duration,
     /// The largest request line and headers together, in bytes.
     pub max_header_size: usize,
+    /// Open connections; one more is closed at once.
+    pub max_connections: usize,
 }
 
 /// A server that is listening.
@@ -60,7 +66,9 @@ impl Server {
     ) -> io::Result<(Self, impl Future<Output = io::Result<()>> + Send + 'static)> {
         let address = listener.local_addr()?;
         let handle = Handle::new();
-        let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
+        let mut server = axum_server::from_tcp(listener)?
+            .handle(handle.clone())
+            .acceptor(LimitAcceptor::new(limits.max_connections));
         let builder = server.http_builder();
         builder
             .http1()

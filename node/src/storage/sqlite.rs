@@ -7,6 +7,8 @@ mod fence;
 mod keys;
 mod links;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -81,6 +81,15 @@ async fn a_change_touches_only_the_fields_given() {
     expected["visits"] = json!(0);
     expected["version"] = json!(2);
     assert_eq!(changed, expected);
+    for (change, slug) in [
+        (json!({ "url": null }), "invalid-field"),
+        (json!({ "url": "javascript:x" }), "invalid-url"),
+        (json!({ "max_visits": 0 }), "invalid-field"),
+        (json!({ "alias": "renamed" }), "invalid-field"),
+        (json!({ "expires_at": "2001-01-01T00:00:00Z" }), "invalid-field"),
+    ] {
+        node.client().patch("/api/v1/links/changed", &change).await.problem(422, slug);
+    }
     let tags = node.client().patch("/api/v1/links/changed", &json!({ "tags": ["y", "z"] })).await.json();
     assert_eq!(tags["tags"], json!(["y", "z"]));
     assert_eq!(codes(&node.client(), "tag=x").await, [""; 0]);

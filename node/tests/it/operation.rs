@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Method;
 use serde_json::json;
 
-use crate::support::{Program, TestNode};
+use crate::support::{Client, Program, TestNode, eventually};
 
 #[tokio::test]
 async fn health_and_readiness_say_that_all_is_well() {
@@ -45,6 +45,20 @@ async fn metrics_count_requests_links_and_ids_without_codes_or_urls() {
         assert!(metrics.text().contains(name), "{name}");
     }
     assert!(!metrics.text().contains("secret.example") && !metrics.text().contains("zebra1"));
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_and_a_place_that_is_free_again_is_taken() {
+    let node = TestNode::start_with(&[("http.max_connections", "2")]).await;
+    let first = node.visitor();
+    assert_eq!(first.get("/health").await.status, 200);
+    let separate = Client::new(format!("http://{}", node.node.address), None);
+    assert_eq!(separate.get("/health").await.status, 200);
+    let one_more = Client::new(format!("http://{}", node.node.address), None);
+    let request = || one_more.request(Method::GET, "/health", &[], Body::empty());
+    assert!(one_more.try_send(request()).await.is_none(), "both places are taken by idle connections");
+    drop(separate);
+    eventually("a free place", || async { one_more.try_send(request()).await.is_some() }).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::domain::access::{Caller, OwnerId, Scope};
 use crate::domain::label::{Tags, Title};
 use crate::domain::link::Link;
+use crate::domain::target_url::TargetUrl;
 use crate::domain::timestamp::UnixMs;
 use crate::http::error::{Problem, ProblemKind};
 use crate::http::state::Api;
@@ -49,8 +50,9 @@ pub(in crate::http) struct CreateLinkRequest {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct UpdateLinkRequest {
     /// A new target.
-    #[schema(nullable = false)]
-    url: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    url: Option<Option<String>>,
     /// A new end; null for none.
     #[serde(default, deserialize_with = "given")]
     #[schema(format = DateTime)]
@@ -154,13 +156,19 @@ impl CreateLinkRequest {
 impl UpdateLinkRequest {
     pub(super) fn validate(self) -> Result<LinkChange, Problem> {
         Ok(LinkChange {
-            url: self.url.map(|url| url.parse()).transpose()?,
+            url: self.url.map(target).transpose()?,
             expires_at: self.expires_at.map(|given| given.as_deref().map(expiry).transpose()).transpose()?,
             max_visits: self.max_visits.map(|given| given.map(visits).transpose()).transpose()?,
             title: self.title.map(|given| given.as_deref().map(title).transpose()).transpose()?,
             tags: self.tags.map(tags).transpose()?,
         })
     }
+}
+
+fn target(given: Option<String>) -> Result<TargetUrl, Problem> {
+    let missing =
+        || Problem::field(ProblemKind::InvalidField, "url", "a link always has a URL; give a new one, or leave it out");
+    Ok(given.ok_or_else(missing)?.parse()?)
 }
 
 fn expiry(text: &str) -> Result<UnixMs, Problem> {

@@ -1,0 +1,61 @@
+//! A bound on open connections: one over it is closed at once, so that memory and file descriptors stay bounded.
+
+use std::future::{Ready, ready};
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum_server::accept::Accept;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::Service;
+
+/// Accepts connections while there are permits.
+#[derive(Clone, Debug)]
+pub(super) struct LimitAcceptor {
+    permits: Arc<Semaphore>,
+}
+
+/// A connection's service, with its permit for as long as the connection lasts.
+#[derive(Clone, Debug)]
+pub(super) struct Held<S> {
+    service: S,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl LimitAcceptor {
+    pub(super) fn new(max_connections: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))) }
+    }
+}
+
+impl<S> Accept<TcpStream, S> for LimitAcceptor {
+    type Stream = TcpStream;
+    type Service = Held<S>;
+    type Future = Ready<io::Result<(TcpStream, Held<S>)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        ready(match Arc::clone(&self.permits).try_acquire_owned() {
+            // Answers are small: none should wait for the acknowledgement of the one before.
+            Ok(permit) => stream.set_nodelay(true).map(|()| (stream, Held { service, _permit: Arc::new(permit) })),
+            Err(_) => {
+                tracing::debug!("a connection was refused: http.max_connections are open");
+                Err(io::Error::other("too many connections"))
+            }
+        })
+    }
+}
+
+impl<S: Service<R>, R> Service<R> for Held<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        self.service.call(request)
+    }
+}
