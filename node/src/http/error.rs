@@ -4,6 +4,7 @@
 //! say travels as `source`, which is logged with the request id and has no way into a body.
 
 mod catalogue;
+pub(super) mod documented;
 mod mapping;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::access::Scope;
-use crate::http::error::{Problem, ProblemBody};
+use crate::http::error::Problem;
+use crate::http::error::documented::{AccessProblems, ServerProblems};
 use crate::http::extract::Authenticated;
 use crate::http::state::Api;
 use crate::ports::coordination::{ClusterStatus, NamespaceStatus};
@@ -96,9 +97,8 @@ impl From<ClusterStatus> for ClusterResponse {
     security(("bearer" = []), ("api_key" = [])),
     responses(
         (status = 200, description = "The cluster, as this node sees it", body = ClusterResponse),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: the key lacks the scope `admin`", body = ProblemBody,
-         content_type = "application/problem+json"),
+        AccessProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn show_cluster(

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use crate::domain::link::{Link, Standing};
 use crate::domain::timestamp::UnixMs;
-use crate::http::error::{Problem, ProblemBody, ProblemKind};
+use crate::http::error::documented::{LinkProblems, ServerProblems};
+use crate::http::error::{Problem, ProblemKind};
 use crate::http::pages;
 use crate::http::state::Api;
 use crate::service::resolve::{Follow, Tier};
@@ -53,10 +54,8 @@ pub(in crate::http) struct LinkPreview {
         (status = 302, description = "Go to `Location` (the status is a setting: 301, 302, 307 or 308)",
          headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
         (status = 200, description = "The preview, for a code with `+`", body = LinkPreview),
-        (status = 404, description = "`link-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 410, description = "`link-deleted`, `link-expired` or `link-used-up`", body = ProblemBody,
-         content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        LinkProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn follow(

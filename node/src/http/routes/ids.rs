@@ -11,6 +11,7 @@ use stint_idgen::{IdRange, base62};
 use utoipa::ToSchema;
 
 use crate::domain::access::Scope;
+use crate::http::error::documented::{AccessProblems, BodyProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::extract::{Authenticated, JsonBody};
 use crate::http::state::Api;
@@ -117,13 +118,12 @@ impl IssueIdsResponse {
     security(("bearer" = []), ("api_key" = [])),
     responses(
         (status = 200, description = "The ids", body = IssueIdsResponse),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: the key lacks the scope `ids`, or the namespace is Stint's own",
-         body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "`namespace-not-found`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`ids-exhausted`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-field`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        AccessProblems,
+        BodyProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn issue_ids(
@@ -175,12 +175,11 @@ pub(in crate::http) struct CreateNamespaceResponse {
     responses(
         (status = 201, description = "It was made", body = CreateNamespaceResponse),
         (status = 200, description = "It was there already", body = CreateNamespaceResponse),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: the key lacks the scope `admin`", body = ProblemBody,
-         content_type = "application/problem+json"),
         (status = 409, description = "`namespace-differs`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-field`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        AccessProblems,
+        BodyProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn create_namespace(

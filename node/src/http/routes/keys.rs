@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::access::{Scope, Scopes};
 use crate::domain::label::Title;
+use crate::http::error::documented::{AccessProblems, BodyProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::extract::{Authenticated, JsonBody, Query};
 use crate::http::state::Api;
@@ -102,10 +103,10 @@ impl From<KeyRecord> for KeyResponse {
     security(("bearer" = []), ("api_key" = [])),
     responses(
         (status = 201, description = "The key, shown this once", body = CreateKeyResponse),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: the key lacks the scope `admin`", body = ProblemBody,
-         content_type = "application/problem+json"),
         (status = 422, description = "`invalid-field`", body = ProblemBody, content_type = "application/problem+json"),
+        AccessProblems,
+        BodyProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn create_key(
@@ -142,9 +143,8 @@ fn parse_scopes(texts: &[String]) -> Result<Scopes, Problem> {
     responses(
         (status = 200, description = "The keys, revoked ones too", body = ListKeysResponse),
         (status = 400, description = "`invalid-query`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: the key lacks the scope `admin`", body = ProblemBody,
-         content_type = "application/problem+json"),
+        AccessProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn list_keys(
@@ -173,10 +173,9 @@ pub(in crate::http) async fn list_keys(
     security(("bearer" = []), ("api_key" = [])),
     responses(
         (status = 204, description = "It is revoked"),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: the key lacks the scope `admin`", body = ProblemBody,
-         content_type = "application/problem+json"),
         (status = 404, description = "`key-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        AccessProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn revoke_key(

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use self::wire::{CreateLinkRequest, LinkResponse, ListLinksParams, ListLinksResponse, UpdateLinkRequest};
 use crate::domain::access::{Caller, OwnerId, Scope, Scopes};
+use crate::http::error::documented::{AccessProblems, BodyProblems, LinkProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::extract::{Authenticated, JsonBody, Name, Query, idempotency_key};
 use crate::http::state::Api;
@@ -38,18 +39,14 @@ const ANONYMOUS: Caller = Caller { owner: OwnerId::ANONYMOUS, scopes: Scopes::on
          headers(("Location" = String, description = "The short URL"))),
         (status = 200, description = "An existing link was reused", body = LinkResponse,
          headers(("Location" = String, description = "The short URL"))),
-        (status = 400, description = "`malformed-body`, `invalid-idempotency-key`", body = ProblemBody,
-         content_type = "application/problem+json"),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: the key lacks the scope `links:write`", body = ProblemBody,
-         content_type = "application/problem+json"),
         (status = 409, description = "`alias-taken`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "`link-deleted`: the link that this request made before", body = ProblemBody,
+         content_type = "application/problem+json"),
         (status = 422, description = "`invalid-url`, `link-loop`, `invalid-alias`, `alias-reserved`, `invalid-field`, \
          `idempotency-key-reused`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `overloaded`", body = ProblemBody, content_type = "application/problem+json",
-         headers(("Retry-After" = u32, description = "Seconds"))),
+        AccessProblems,
+        BodyProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn create_link(
@@ -115,8 +112,8 @@ async fn create(
     responses(
         (status = 200, description = "A page of links", body = ListLinksResponse),
         (status = 400, description = "`invalid-query`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`", body = ProblemBody, content_type = "application/problem+json"),
+        AccessProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn list_links(
@@ -143,10 +140,9 @@ pub(in crate::http) async fn list_links(
     security(("bearer" = []), ("api_key" = [])),
     responses(
         (status = 200, description = "The link", body = LinkResponse),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`link-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 410, description = "`link-deleted`", body = ProblemBody, content_type = "application/problem+json"),
+        AccessProblems,
+        LinkProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn get_link(
@@ -171,15 +167,12 @@ pub(in crate::http) async fn get_link(
     security(("bearer" = []), ("api_key" = [])),
     responses(
         (status = 200, description = "The link as it is now", body = LinkResponse),
-        (status = 400, description = "`malformed-body`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`link-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 410, description = "`link-deleted`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-url`, `link-loop`, `invalid-field`", body = ProblemBody,
          content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        AccessProblems,
+        BodyProblems,
+        LinkProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn update_link(
@@ -204,11 +197,9 @@ pub(in crate::http) async fn update_link(
     security(("bearer" = []), ("api_key" = [])),
     responses(
         (status = 204, description = "It is deleted"),
-        (status = 401, description = "`unauthorized`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`link-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 410, description = "`link-deleted`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        AccessProblems,
+        LinkProblems,
+        ServerProblems,
     )
 )]
 pub(in crate::http) async fn delete_link(
