@@ -4,6 +4,8 @@
 //! id neither waits nor locks. For `links` each block is recorded in the database before any of its ids is served.
 
 mod refill;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

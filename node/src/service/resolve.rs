@@ -4,6 +4,9 @@
 //! version.** A read that began before its caller came doesn't decide a "no", and a version below the cache's floor is
 //! read again. Guarded by `tests` here and by `node/tests/it/follow.rs`.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use stint_idgen::{AliasPlace, Key, KeyCodec};

@@ -130,8 +130,8 @@ fn url(text: &str) -> TargetUrl {
     text.parse().unwrap()
 }
 
-fn alias(text: &str) -> Option<Alias> {
-    Some(text.parse().unwrap())
+fn alias(text: &str) -> Alias {
+    text.parse().unwrap()
 }
 
 fn tags(texts: &[&str]) -> Tags {
@@ -161,7 +161,7 @@ fn reusable(number: i64, target: &str) -> NewLink {
 }
 
 fn with_alias(number: i64, text: &str) -> NewLink {
-    NewLink { alias: alias(text), ..new(number) }
+    NewLink { alias: Some(alias(text)), ..new(number) }
 }
 
 fn with_tags(number: i64, texts: &[&str]) -> NewLink {

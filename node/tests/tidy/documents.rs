@@ -48,11 +48,7 @@ fn normal(path: &Path) -> Option<PathBuf> {
     let mut normal = PathBuf::new();
     for component in path.components() {
         match component {
-            Component::ParentDir => {
-                if !normal.pop() {
-                    return None;
-                }
-            }
+            Component::ParentDir => normal.pop().then_some(())?,
             Component::Normal(name) => normal.push(name),
             _ => {}
         }

@@ -132,9 +132,8 @@ impl Source {
                     test_only = false;
                 }
                 "}" => {
-                    if open.pop().is_some_and(|open| open.is_module) {
-                        module.pop();
-                    }
+                    let ended_modules = usize::from(open.pop().is_some_and(|open| open.is_module));
+                    module.truncate(module.len() - ended_modules);
                 }
                 ";" => test_only = false,
                 _ if is_root(&tokens, at) => {
@@ -287,13 +286,13 @@ fn literal(rest: &str, after_word: bool) -> usize {
     if rest.starts_with("/*") {
         return block_comment(rest);
     }
-    if rest.starts_with('"') {
-        return 1 + quoted(&rest[1..], '"');
+    if let Some(inside) = rest.strip_prefix('"') {
+        return 1 + quoted(inside, '"');
     }
-    if rest.starts_with('\'') {
+    if let Some(inside) = rest.strip_prefix('\'') {
         // A lifetime has no closing quote right after its first character.
-        let is_char = rest[1..].starts_with('\\') || rest[1..].chars().nth(1) == Some('\'');
-        return if is_char { 1 + quoted(&rest[1..], '\'') } else { 0 };
+        let is_char = inside.starts_with('\\') || inside.chars().nth(1) == Some('\'');
+        return if is_char { 1 + quoted(inside, '\'') } else { 0 };
     }
     let raw = rest.trim_start_matches(['b', 'c']);
     if !after_word && raw.starts_with('r') && rest.len() - raw.len() <= 1 {

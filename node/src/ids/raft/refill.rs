@@ -53,12 +53,13 @@ pub(super) async fn run(shared: Arc<NamespacePool>, mut filler: Filler, context:
     let mut demand = Demand::new();
     loop {
         demand.observe(shared.pool.claimed(), context.clock.monotonic());
+        // Before the pool is looked at: whoever asks from here on, in the middle of a refill too, wakes this task again.
+        shared.asked.swap(false, Ordering::AcqRel);
         if shared.pool.wants_block() && shared.arrivals.borrow().ended.is_none() {
             fill(&shared, &mut filler, &mut holder, &demand, &context, &stop).await;
             account_for(filler.settled(), &mut holder, &context).await;
         }
         context.metrics.set_headroom(&shared.namespace, demand.headroom(shared.pool.remaining()));
-        shared.asked.store(false, Ordering::Release);
         tokio::select! {
             () = stop.cancelled() => break,
             () = shared.refill.notified() => {}
