@@ -162,6 +162,8 @@ impl DevNode {
     pub async fn stop(self) -> bool {
         self.readiness.begin_stopping();
         tokio::time::sleep(self.drain_delay).await;
+        // Before the servers end, so that their end is no surprise.
+        self.servers.stopping().cancel();
         self.public.stop(self.deadline);
         self.admin.stop(self.deadline);
         let drained = self.servers.finish(self.deadline).await;

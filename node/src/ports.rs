@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod coordination;
 pub mod entropy;
+pub mod error_chain;
 pub mod id_source;
 pub mod key_store;
 pub mod link_cache;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::timestamp::UnixMs;
 use crate::metrics::Registry;
 use crate::ports::clock::Clock;
+use crate::ports::error_chain::Chain;
 use crate::ports::link_store::LinkStore;
 
 /// How often histogram samples are folded.
@@ -31,7 +32,7 @@ pub async fn forget_idempotency_keys(store: Arc<dyn LinkStore>, clock: Arc<dyn C
         match store.forget_idempotency_before(before).await {
             Ok(0) => {}
             Ok(forgotten) => tracing::debug!(forgotten, "forgot old idempotency keys"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "old idempotency keys were kept"),
+            Err(error) => tracing::warn!(error = %Chain(&error), "old idempotency keys were kept"),
         }
         if !pause(FORGOTTEN_EVERY, &stop).await {
             return;

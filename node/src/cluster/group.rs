@@ -26,6 +26,7 @@ use super::types::{Member, NodeId, Raft};
 use crate::ports::clock::Clock;
 use crate::ports::coordination::{Allocator, ClusterStatus, CoordinationError, NamespaceStatus};
 use crate::ports::entropy::Entropy;
+use crate::ports::error_chain::Chain;
 
 /// How long a stop may take before it is given up and the process should end anyway.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -171,7 +172,7 @@ impl Group {
         let log = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stop = async {
             if let Err(error) = self.raft.shutdown().await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the consensus core did not stop cleanly");
+                tracing::error!(error = %Chain(&error), "the consensus core did not stop cleanly");
             }
             if let Some(log) = log {
                 log.close().await;
@@ -237,7 +238,8 @@ impl Allocator for Group {
         ClusterStatus {
             cluster_id: self.identity.cluster_id.clone(),
             node_id: self.identity.node_id,
-            leader: metrics.current_leader,
+            // A core that has stopped still remembers who led.
+            leader: metrics.current_leader.filter(|_| metrics.running_state.is_ok()),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index,
             last_applied_index,

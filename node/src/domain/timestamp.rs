@@ -3,7 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
+
+/// Civil time is used throughout: jiff's own timestamps end a day before the year 9999 does.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A moment in Unix milliseconds, from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z.
 ///
@@ -49,15 +54,20 @@ impl FromStr for UnixMs {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        let moment: Timestamp = text.parse().map_err(|_| TimestampError::Malformed)?;
-        Self::new(moment.as_millisecond())
+        let pieces = Pieces::parse(text).map_err(|_| TimestampError::Malformed)?;
+        let (Some(time), Some(offset)) = (pieces.time(), pieces.to_numeric_offset()) else {
+            return Err(TimestampError::Malformed);
+        };
+        let local = DateTime::from_parts(pieces.date(), time).duration_since(EPOCH);
+        let moment = local - SignedDuration::from_secs(offset.seconds().into());
+        Self::new(i64::try_from(moment.as_millis()).map_err(|_| TimestampError::OutOfRange)?)
     }
 }
 
 impl fmt::Display for UnixMs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
-        write!(f, "{moment:.3}")
+        let moment = EPOCH.checked_add(SignedDuration::from_millis(self.0)).map_err(|_| fmt::Error)?;
+        write!(f, "{moment:.3}Z")
     }
 }
 
@@ -77,6 +87,8 @@ mod tests {
         assert_eq!("1969-12-31T23:59:59Z".parse::<UnixMs>(), Err(TimestampError::OutOfRange));
         assert_eq!(UnixMs::MAX.to_string(), "9999-12-31T23:59:59.999Z");
         assert!(UnixMs::new(UnixMs::MAX.get() + 1).is_err());
+        assert_eq!("9999-12-31T23:59:59.999Z".parse(), Ok(UnixMs::MAX));
+        assert_eq!("9999-12-31T23:59:59-01:00".parse::<UnixMs>(), Err(TimestampError::OutOfRange));
         assert!("99999-01-01T00:00:00Z".parse::<UnixMs>().is_err());
     }
 

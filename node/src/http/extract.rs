@@ -76,13 +76,17 @@ fn check_object(text: &str) -> Result<(), Problem> {
 fn refuse_json(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let path = error.path().to_string();
     let inner = error.into_inner();
+    let said = inner.to_string();
     if !inner.is_data() {
-        return Problem::new(ProblemKind::MalformedBody, inner.to_string());
+        return Problem::new(ProblemKind::MalformedBody, said);
     }
-    if path == "." {
-        Problem::new(ProblemKind::InvalidField, inner.to_string())
-    } else {
-        Problem::field(ProblemKind::InvalidField, path, inner.to_string())
+    // Where it stands is of no use once the field is named.
+    let detail = said.split(" at line ").next().unwrap_or(&said).to_owned();
+    // A missing or repeated field is named in the words only, between back-quotes.
+    let named = if path == "." { said.split('`').nth(1).map(str::to_owned) } else { Some(path) };
+    match named {
+        Some(field) => Problem::field(ProblemKind::InvalidField, field, detail),
+        None => Problem::new(ProblemKind::InvalidField, detail),
     }
 }
 

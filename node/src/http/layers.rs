@@ -13,6 +13,7 @@ use super::error::{PROBLEM_JSON, Problem, ProblemKind};
 use super::pages;
 use super::state::Api;
 use crate::metrics;
+use crate::ports::error_chain::Chain;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id taken over from a client or proxy.
@@ -74,7 +75,7 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
 fn log(problem: &Problem, id: &str) {
     if problem.kind().status().is_server_error() {
         let kind = problem.kind().slug();
-        let error = problem.source();
+        let error = problem.source().map(|source| tracing::field::display(Chain(source)));
         tracing::error!(request_id = id, problem = kind, error, "{}", problem.detail());
     }
 }

@@ -10,8 +10,10 @@ mod row;
 #[cfg(test)]
 mod tests;
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
@@ -29,8 +31,19 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Links and keys in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    writer: Mutex<SqliteConnection>,
+    /// The connection that writes; none after a write that failed, until the next one.
+    writer: Mutex<Option<SqliteConnection>>,
+    write_failed: AtomicBool,
+    write_options: SqliteConnectOptions,
     readers: SqlitePool,
+}
+
+/// The writing connection, for one write. Unless that is [`Writer::done`], the connection is thrown away: after an
+/// error, or a caller who went away half-way, nobody knows what state it is in.
+struct Writer<'a> {
+    connection: MutexGuard<'a, Option<SqliteConnection>>,
+    write_failed: &'a AtomicBool,
+    done: bool,
 }
 
 /// Why the file can't be used.
@@ -87,20 +100,73 @@ impl SqliteStore {
         })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_lazy_with(options.create_if_missing(false).read_only(true));
-        Ok(Self { writer: Mutex::new(writer), readers })
+            .connect_lazy_with(options.clone().create_if_missing(false).read_only(true));
+        let write_options = options.create_if_missing(false);
+        Ok(Self { writer: Mutex::new(Some(writer)), write_failed: AtomicBool::new(false), write_options, readers })
     }
 
     /// Writes what is in the write-ahead log back and closes the file.
     pub async fn close(self: Arc<Self>) {
         self.readers.close().await;
-        if let Some(store) = Arc::into_inner(self) {
-            drop(store.writer.into_inner().close().await);
+        if let Some(writer) = Arc::into_inner(self).and_then(|store| store.writer.into_inner()) {
+            drop(writer.close().await);
         }
     }
 
-    async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
+    /// The writing connection, opened again if the last write failed.
+    async fn writer(&self) -> Result<Writer<'_>, StoreError> {
+        let mut connection = self.writer.lock().await;
+        if connection.is_none() {
+            let opened = self.write_options.connect().await.map_err(failed("open the database again"))?;
+            *connection = Some(opened);
+        }
+        Ok(Writer { connection, write_failed: &self.write_failed, done: false })
+    }
+
+    /// Whether the last write was made. If it wasn't, tries another: a disk that has space again is noticed.
+    async fn check_writing(&self) -> Result<(), StoreError> {
+        if !self.write_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut writer = self.writer().await?;
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ('write_probe', '1')
+             ON CONFLICT (name) DO UPDATE SET value = value + 1",
+        )
+        .execute(&mut *writer)
+        .await
+        .map_err(failed("write to the database"))?;
+        writer.done();
+        Ok(())
+    }
+}
+
+impl Writer<'_> {
+    fn done(&mut self) {
+        self.done = true;
+    }
+}
+
+impl Deref for Writer<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        self.connection.as_ref().expect("it was opened before the writer was made")
+    }
+}
+
+impl DerefMut for Writer<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        self.connection.as_mut().expect("it was opened before the writer was made")
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.write_failed.store(!self.done, Ordering::Release);
+        if !self.done {
+            *self.connection = None;
+        }
     }
 }
 

@@ -103,15 +103,12 @@ async fn fields_that_can_not_be_are_refused_by_name() {
         (r#"{"url":"https://a.example","ulr":"https://b.example"}"#, "ulr"),
         (r#"{"url":"https://a.example","url":"https://b.example"}"#, "url"),
         (r#"{"url":7}"#, "url"),
+        ("{}", "url"),
     ] {
         let refused = post_raw(&node.client(), Some("application/json"), body).await;
         refused.problem(422, "invalid-field");
-        let problem = refused.json();
-        let named = problem["field"] == field || problem["detail"].as_str().unwrap().contains(&format!("`{field}`"));
-        assert!(named, "{body}: {problem}");
+        assert_eq!(refused.json()["field"], field, "{body}: {}", refused.text());
     }
-    let missing = post_raw(&node.client(), Some("application/json"), "{}").await;
-    assert!(missing.problem(422, "invalid-field").contains("url"));
     for body in ["[]", "null", "7", "[\"https://a.example\",null,null,null,null,null,null]"] {
         post_raw(&node.client(), Some("application/json"), body).await.problem(422, "invalid-field");
     }

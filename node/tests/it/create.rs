@@ -16,7 +16,7 @@ async fn a_link_is_created_with_a_code_of_seven_characters_and_followed() {
     assert_eq!(link["short_url"], format!("http://{}/{code}", node.node.address));
     assert_eq!(response.header("location"), link["short_url"]);
     assert_eq!(link["url"], "https://example.com/A?b=%20#c");
-    assert_eq!((&link["version"], &link["owner"]), (&json!(1), &json!(1)));
+    assert_eq!((&link["version"], &link["owner_id"]), (&json!(1), &json!(1)));
     assert_eq!(node.visitor().location(code).await, "https://example.com/A?b=%20#c");
 }
 
@@ -127,7 +127,7 @@ async fn creating_without_a_key_is_allowed_on_loopback_unless_it_is_switched_off
     let body = json!({ "url": "https://example.com/" });
     let open = TestNode::start().await;
     let link = open.visitor().create(&body).await;
-    assert_eq!(link["owner"], 0);
+    assert_eq!(link["owner_id"], 0);
     let closed = TestNode::start_with(&[("auth.anonymous_create", "false")]).await;
     closed.visitor().post("/api/v1/links", &body).await.problem(401, "unauthorized");
     let wrong = open.client().with_key(Some("stint_wrong"));

@@ -147,6 +147,7 @@ async fn visits_are_counted_exactly_under_concurrency() {
     }
     assert_eq!(answers.iter().find(|answer| answer.status == 302).unwrap().header("cache-control"), "no-store");
     assert_eq!(visitor.head("/limited").await.status, 410);
+    visitor.get("/limited+").await.problem(410, "link-used-up");
     let link = node.client().get("/api/v1/links/limited").await.json();
     assert_eq!((&link["visits"], &link["max_visits"]), (&json!(100), &json!(100)));
 

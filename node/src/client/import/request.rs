@@ -10,7 +10,7 @@ use crate::client::record::Record;
 
 /// Fields of an exported link that no create request takes. All others go to the server, which refuses unknown ones:
 /// a misspelt field is not lost in silence.
-const ONLY_EXPORTED: [&str; 6] = ["short_url", "created_at", "visits", "owner", "version", "code"];
+const ONLY_EXPORTED: [&str; 6] = ["short_url", "created_at", "visits", "owner_id", "version", "code"];
 
 /// A request to create a link.
 #[derive(Debug, PartialEq, Eq)]

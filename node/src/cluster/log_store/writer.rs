@@ -15,6 +15,7 @@ use super::super::types::{Entry, IoFlushed, LogId, Vote};
 use super::Shared;
 use super::disk::Disk;
 use crate::ports::clock::Clock;
+use crate::ports::error_chain::Chain;
 
 /// Writes that may wait. A full queue holds the consensus core back, which holds its callers back.
 const QUEUE: usize = 1_024;
@@ -213,7 +214,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Chain(&error),
                     "writing the log failed; this node steps aside"
                 );
                 // Set once: the thread ends here.

@@ -40,11 +40,11 @@ impl<'a> Parts<'a> {
         // Browsers take a backslash for a slash.
         let (authority, tail) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
         let (userinfo, host_and_port) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
-        let (host, port) = match host_and_port.rfind(':') {
-            Some(colon) if !host_and_port.ends_with(']') => {
-                (&host_and_port[..colon], Some(&host_and_port[colon + 1..]))
-            }
-            _ => (host_and_port, None),
+        // The colons of an IPv6 address stand in brackets.
+        let addressed = host_and_port.rfind(']').map_or(0, |at| at + 1);
+        let (host, port) = match host_and_port[addressed..].rfind(':').map(|at| addressed + at) {
+            Some(colon) => (&host_and_port[..colon], Some(&host_and_port[colon + 1..])),
+            None => (host_and_port, None),
         };
         Some(Self { scheme, userinfo, host, port, tail })
     }

@@ -62,6 +62,8 @@ problems! {
     AliasTaken: "alias-taken", CONFLICT, "The alias is taken";
     /// The namespace exists already, with other settings, which can't be changed.
     NamespaceDiffers: "namespace-differs", CONFLICT, "The namespace has other settings";
+    /// No more namespaces can be made: each is a little of the allocator's memory, for ever.
+    TooManyNamespaces: "too-many-namespaces", CONFLICT, "There are too many namespaces";
     /// The namespace has issued its last id. Nothing wraps around.
     IdsExhausted: "ids-exhausted", CONFLICT, "No ids are left";
     /// The link was deleted by its owner. Its code is never used again.

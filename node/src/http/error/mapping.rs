@@ -5,6 +5,7 @@ use stint_idgen::allocator::Refusal;
 use super::{Problem, ProblemKind};
 use crate::domain::alias::AliasError;
 use crate::domain::target_url::TargetUrlError;
+use crate::ports::coordination::CoordinationError;
 use crate::ports::id_source::IdError;
 use crate::ports::link_store::StoreError;
 use crate::service::batch::BatchError;
@@ -69,6 +70,14 @@ impl From<IdError> for Problem {
             IdError::Refused(Refusal::BadSpec) => {
                 Self::field(ProblemKind::InvalidField, "start", "use a start below the namespace's limit")
             }
+            IdError::Refused(Refusal::TooManyNamespaces(most)) => Self::new(
+                ProblemKind::TooManyNamespaces,
+                format!("there are {most} namespaces already; use one of them, for example with a prefix of your own"),
+            ),
+            IdError::Allocator(CoordinationError::OutcomeUnknown { .. }) => {
+                Self::new(ProblemKind::Unavailable, "it is not known whether this was done; repeating it is safe")
+                    .caused_by(error)
+            }
             IdError::Stalled { .. } | IdError::Allocator(_) | IdError::Fence(_) => {
                 Self::new(ProblemKind::Unavailable, "no new ids can be had at the moment; nothing was changed")
                     .caused_by(error)
@@ -100,7 +109,7 @@ impl From<CreateError> for Problem {
             CreateError::AliasTaken(alias) => Self::field(
                 ProblemKind::AliasTaken,
                 "alias",
-                format!("`{alias}` names another link; choose another alias"),
+                format!("`{alias}` names another link, or named one that was deleted; choose another alias"),
             ),
             CreateError::LeadsBack(host) => Self::field(
                 ProblemKind::LinkLoop,

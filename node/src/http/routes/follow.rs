@@ -9,8 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::link::{Link, Standing};
-use crate::domain::timestamp::UnixMs;
+use crate::domain::link::Link;
 use crate::http::error::documented::{LinkProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemKind};
 use crate::http::pages;
@@ -119,20 +118,17 @@ fn preview_of(path: &str) -> Option<&str> {
 }
 
 async fn preview(api: &Api, code: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let Some((link, _)) = api.resolve.find(code).await? else {
-        return Err(refuse(&Follow::Missing, code));
+    let link = match api.resolve.follow(code, false).await? {
+        Follow::To { link, .. } => link,
+        missed => return Err(refuse(&missed, code)),
     };
-    let url = match link.standing(UnixMs::from_clock(api.clock.unix_ms())) {
-        Standing::Live(url) | Standing::Limited(url) => url,
-        Standing::Expired => return Err(gone(ProblemKind::LinkExpired)),
-        Standing::Deleted => return Err(gone(ProblemKind::LinkDeleted)),
-    };
+    let content = link.content.as_ref().ok_or_else(|| gone(ProblemKind::LinkDeleted))?;
     let preview = LinkPreview {
         code: code.to_owned(),
-        url: url.as_str().to_owned(),
-        host: url.readable_host(),
+        url: content.url.as_str().to_owned(),
+        host: content.url.readable_host(),
         created_at: link.created_at.to_string(),
-        expires_at: link.content.as_ref().and_then(|content| content.expires_at).map(|expiry| expiry.to_string()),
+        expires_at: content.expires_at.map(|expiry| expiry.to_string()),
     };
     let cached = [(header::CACHE_CONTROL, NEVER_KEPT)];
     if pages::wants_json(headers) {

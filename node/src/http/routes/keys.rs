@@ -43,6 +43,8 @@ pub(in crate::http) struct KeyResponse {
     name: String,
     /// Whose links it makes and sees.
     owner: String,
+    /// The owner's number, as links show it.
+    owner_id: i64,
     /// What it may do.
     scopes: Vec<&'static str>,
     /// When it was made, RFC 3339.
@@ -87,6 +89,7 @@ impl From<KeyRecord> for KeyResponse {
             id: record.id,
             name: record.name.to_string(),
             owner: record.owner_name.to_string(),
+            owner_id: record.owner.0,
             scopes: record.scopes.iter().map(Scope::as_str).collect(),
             created_at: record.created_at.to_string(),
             revoked_at: record.revoked_at.map(|moment| moment.to_string()),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Ended, NamespacePool};
 use crate::ports::coordination::CoordinationError;
 use crate::ports::entropy::random_128;
+use crate::ports::error_chain::Chain;
 use crate::ports::link_store::StoreError;
 
 /// How often the rate is measured and the gauges are set.
@@ -101,8 +102,7 @@ async fn fill(
                 return;
             }
             Err(error) => {
-                let source: &dyn std::error::Error = &error;
-                tracing::warn!(namespace = %shared.namespace, error = source, "no block of ids yet; trying again");
+                tracing::warn!(namespace = %shared.namespace, error = %Chain(&error), "no block of ids yet; trying again");
             }
         }
         tokio::select! {

@@ -51,13 +51,14 @@ struct Inserts {
 
 impl SqliteStore {
     pub(super) async fn create_batch(&self, links: Vec<NewLink>) -> Result<Vec<CreateOutcome>, StoreError> {
-        let mut writer = self.writer().await;
+        let mut writer = self.writer().await?;
         let mut transaction = begin!(writer, "begin creating links");
         let mut known = Known::read(&mut transaction, &links).await?;
         let mut inserts = Inserts::default();
         let outcomes = links.into_iter().map(|link| known.resolve(link, &mut inserts)).collect();
         inserts.run(&mut transaction).await?;
         transaction.commit().await.map_err(failed("commit new links"))?;
+        writer.done();
         Ok(outcomes)
     }
 }

@@ -9,49 +9,57 @@ use crate::ports::link_store::{FenceStore, LaneMark, StoreError};
 #[async_trait]
 impl FenceStore for SqliteStore {
     async fn claim_code_key(&self, fingerprint: &str) -> Result<String, StoreError> {
+        let mut writer = self.writer().await?;
         let (stored,): (String,) = sqlx::query_as(
             "INSERT INTO settings (name, value) VALUES ('code_key', ?)
              ON CONFLICT (name) DO UPDATE SET value = value RETURNING value",
         )
         .bind(fingerprint)
-        .fetch_one(&mut *self.writer().await)
+        .fetch_one(&mut *writer)
         .await
         .map_err(failed("claim the code key"))?;
+        writer.done();
         Ok(stored)
     }
 
     async fn claim_lane(&self, lane: Lane, source: &str) -> Result<LaneMark, StoreError> {
+        let mut writer = self.writer().await?;
         let (source, mark): (String, i64) = sqlx::query_as(
             "INSERT INTO lanes (lane, source, mark) VALUES (?, ?, 0)
              ON CONFLICT (lane) DO UPDATE SET source = source RETURNING source, mark",
         )
         .bind(number(lane))
         .bind(source)
-        .fetch_one(&mut *self.writer().await)
+        .fetch_one(&mut *writer)
         .await
         .map_err(failed("claim an id lane"))?;
+        writer.done();
         Ok(LaneMark { source, mark: u64::try_from(mark).map_err(|_| StoreError::Corrupt { what: "lanes.mark" })? })
     }
 
     async fn replace_lane_source(&self, lane: Lane, source: &str) -> Result<(), StoreError> {
+        let mut writer = self.writer().await?;
         sqlx::query("UPDATE lanes SET source = ? WHERE lane = ?")
             .bind(source)
             .bind(number(lane))
-            .execute(&mut *self.writer().await)
+            .execute(&mut *writer)
             .await
             .map_err(failed("replace a lane's source"))?;
+        writer.done();
         Ok(())
     }
 
     async fn raise_mark(&self, lane: Lane, source: &str, mark: u64) -> Result<bool, StoreError> {
+        let mut writer = self.writer().await?;
         let mark = i64::try_from(mark).map_err(|_| StoreError::Corrupt { what: "a lane mark past 2^63" })?;
         let done = sqlx::query("UPDATE lanes SET mark = max(mark, ?) WHERE lane = ? AND source = ?")
             .bind(mark)
             .bind(number(lane))
             .bind(source)
-            .execute(&mut *self.writer().await)
+            .execute(&mut *writer)
             .await
             .map_err(failed("raise a lane's mark"))?;
+        writer.done();
         Ok(done.rows_affected() == 1)
     }
 }

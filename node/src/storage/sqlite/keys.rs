@@ -56,7 +56,7 @@ impl KeyStore for SqliteStore {
     }
 
     async fn insert_key(&self, key: NewKey) -> Result<KeyRecord, StoreError> {
-        let mut writer = self.writer().await;
+        let mut writer = self.writer().await?;
         let mut transaction = begin!(writer, "begin keeping an API key");
         let (owner,): (i64,) = sqlx::query_as(
             "INSERT INTO owners (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id",
@@ -77,6 +77,7 @@ impl KeyStore for SqliteStore {
         .await
         .map_err(failed("keep an API key"))?;
         transaction.commit().await.map_err(failed("commit an API key"))?;
+        writer.done();
         Ok(KeyRecord {
             id,
             name: key.name,
@@ -102,15 +103,17 @@ impl KeyStore for SqliteStore {
     }
 
     async fn revoke_key(&self, id: i64, at: UnixMs) -> Result<Option<KeyRecord>, StoreError> {
+        let mut writer = self.writer().await?;
         let row: Option<KeyRow> = sqlx::query_as(
             "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?
              RETURNING *, (SELECT name FROM owners WHERE owners.id = owner_id) AS owner_name",
         )
         .bind(at.get())
         .bind(id)
-        .fetch_optional(&mut *self.writer().await)
+        .fetch_optional(&mut *writer)
         .await
         .map_err(failed("revoke an API key"))?;
+        writer.done();
         row.map(KeyRecord::try_from).transpose()
     }
 }

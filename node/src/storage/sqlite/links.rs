@@ -81,9 +81,13 @@ impl LinkStore for SqliteStore {
     }
 
     async fn update(&self, key: Key, change: LinkChange) -> Result<Option<Link>, StoreError> {
-        let mut writer = self.writer().await;
+        let mut writer = self.writer().await?;
         let mut transaction = begin!(writer, "begin changing a link");
-        let Some(before) = live_link(&mut transaction, key).await? else { return Ok(None) };
+        let Some(before) = live_link(&mut transaction, key).await? else {
+            transaction.rollback().await.map_err(failed("end a change that isn't one"))?;
+            writer.done();
+            return Ok(None);
+        };
         let mut after = before.clone();
         after.version += 1;
         if let Some(content) = &mut after.content {
@@ -91,40 +95,50 @@ impl LinkStore for SqliteStore {
         }
         write_change(&mut transaction, &before, &after).await?;
         transaction.commit().await.map_err(failed("commit a changed link"))?;
+        writer.done();
         Ok(Some(after))
     }
 
     async fn delete(&self, key: Key) -> Result<Option<Link>, StoreError> {
-        let mut writer = self.writer().await;
+        let mut writer = self.writer().await?;
         let mut transaction = begin!(writer, "begin deleting a link");
-        let Some(before) = live_link(&mut transaction, key).await? else { return Ok(None) };
+        let Some(before) = live_link(&mut transaction, key).await? else {
+            transaction.rollback().await.map_err(failed("end a change that isn't one"))?;
+            writer.done();
+            return Ok(None);
+        };
         let after = Link { version: before.version + 1, content: None, ..before.clone() };
         write_change(&mut transaction, &before, &after).await?;
         transaction.commit().await.map_err(failed("commit a deleted link"))?;
+        writer.done();
         Ok(Some(after))
     }
 
     async fn count_visits(&self, keys: Vec<Key>) -> Result<Vec<VisitOutcome>, StoreError> {
-        let mut writer = self.writer().await;
+        let mut writer = self.writer().await?;
         let mut transaction = begin!(writer, "begin counting visits");
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
             outcomes.push(count_visit(&mut transaction, key).await?);
         }
         transaction.commit().await.map_err(failed("commit visits"))?;
+        writer.done();
         Ok(outcomes)
     }
 
     async fn forget_idempotency_before(&self, moment: UnixMs) -> Result<u64, StoreError> {
+        let mut writer = self.writer().await?;
         let done = sqlx::query("DELETE FROM idempotency WHERE created_at < ?")
             .bind(moment.get())
-            .execute(&mut *self.writer().await)
+            .execute(&mut *writer)
             .await
             .map_err(failed("forget idempotency keys"))?;
+        writer.done();
         Ok(done.rows_affected())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        self.check_writing().await?;
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(failed("ask for a sign of life"))?;
         Ok(())
     }

@@ -64,7 +64,7 @@ fn plain(number: i64, target: &str) -> NewLink {
 }
 
 async fn run(store: &SqliteStore, statement: &'static str) {
-    sqlx::query(statement).execute(&mut *store.writer().await).await.unwrap();
+    sqlx::query(statement).execute(&mut *store.writer().await.unwrap()).await.unwrap();
 }
 
 async fn pragma<T>(connection: &mut SqliteConnection, statement: &'static str) -> T
@@ -77,7 +77,7 @@ where
 #[tokio::test]
 async fn a_commit_reaches_the_disk_before_it_is_answered() {
     let (store, _dir) = fresh().await;
-    let mut writer = store.writer().await;
+    let mut writer = store.writer().await.unwrap();
     assert_eq!(pragma::<String>(&mut writer, "PRAGMA journal_mode").await, "wal");
     assert_eq!(pragma::<i64>(&mut writer, "PRAGMA synchronous").await, 2, "2 is FULL");
 }
@@ -136,7 +136,7 @@ async fn deleting_erases_what_the_link_held() {
     store.create(vec![whole(1, "https://a.example/"), plain(2, "https://b.example/")]).await.unwrap();
     store.delete(key(1)).await.unwrap().unwrap();
     store.delete(key(2)).await.unwrap().unwrap();
-    let mut writer = store.writer().await;
+    let mut writer = store.writer().await.unwrap();
     let left = pragma::<i64>(
         &mut writer,
         "SELECT count(*) FROM links WHERE coalesce(url, expires_at, max_visits, visits, title, tags) IS NOT NULL",
@@ -157,7 +157,7 @@ async fn urls_with_one_hash_are_never_taken_for_each_other() {
     store.create(vec![plain(1, first.as_str())]).await.unwrap();
     sqlx::query("UPDATE targets SET url_hash = ?")
         .bind(second.hash().0.as_slice())
-        .execute(&mut *store.writer().await)
+        .execute(&mut *store.writer().await.unwrap())
         .await
         .unwrap();
     assert_eq!(store.find_reusable(OwnerId(1), second.hash(), &second).await.unwrap(), None);
@@ -165,7 +165,7 @@ async fn urls_with_one_hash_are_never_taken_for_each_other() {
     let outcomes = store.create(batch).await.unwrap();
     assert!(outcomes.iter().all(|outcome| matches!(outcome, CreateOutcome::Created(_))), "{outcomes:?}");
     store.delete(key(2)).await.unwrap().unwrap();
-    let mut writer = store.writer().await;
+    let mut writer = store.writer().await.unwrap();
     assert_eq!(pragma::<i64>(&mut writer, "SELECT key FROM targets").await, 1, "the place belongs to the first");
 }
 

@@ -45,7 +45,7 @@ fn fields_go_to_the_server_as_they_are_even_unknown_ones() {
 #[test]
 fn an_exported_line_is_accepted_and_its_code_kept_on_request() {
     let text = r#"{"code":"4nBv2Kq","short_url":"http://s/4nBv2Kq","url":"http://a/","created_at":"2026-01-01T00:00:00Z",
-        "expires_at":null,"max_visits":null,"visits":7,"title":"t","tags":["x"],"owner":"me","version":1}"#;
+        "expires_at":null,"max_visits":null,"visits":7,"title":"t","tags":["x"],"owner_id":2,"version":1}"#;
     assert_eq!(json(text, false), r#"{"url":"http://a/","title":"t","tags":["x"]}"#);
     assert_eq!(json(text, true), r#"{"url":"http://a/","title":"t","tags":["x"],"alias":"4nBv2Kq"}"#);
     assert_eq!(json(r#"{"url":"u","alias":"a","code":"b"}"#, true), r#"{"url":"u","alias":"a"}"#);

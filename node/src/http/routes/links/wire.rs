@@ -95,7 +95,7 @@ pub(in crate::http) struct LinkResponse {
     /// Its tags, sorted.
     tags: Vec<String>,
     /// The number of its owner; 0 is everybody without a key.
-    owner: i64,
+    owner_id: i64,
     /// 1, and one more with each change.
     version: i64,
 }
@@ -207,7 +207,7 @@ impl LinkResponse {
             visits: limit.map(|limit| limit.visits),
             title: content.and_then(|content| content.title.as_ref()).map(ToString::to_string),
             tags: content.map_or_else(Vec::new, |content| content.tags.iter().map(str::to_owned).collect()),
-            owner: link.owner.0,
+            owner_id: link.owner.0,
             version: link.version,
         }
     }
