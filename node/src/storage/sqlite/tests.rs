@@ -212,3 +212,51 @@ async fn a_folder_that_is_not_there_is_named() {
     let error = SqliteStore::open(&dir.path().join("missing/links.db")).await.unwrap_err();
     assert!(matches!(&error, OpenError::Open { path, .. } if path.ends_with("missing/links.db")), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_full_disk_fails_the_write_and_not_the_ones_after_it() {
+    let (store, _dir) = fresh().await;
+    store.create(vec![whole(1, "https://example.com/kept")]).await.unwrap();
+    // The limit belongs to the connection, as a full disk belongs to the moment.
+    let mut writer = store.writer().await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
+    writer.done();
+    drop(writer);
+    let large = format!("https://example.com/{}", "x".repeat(8000));
+    let many = (2..200).map(|number| plain(number, &format!("{large}{number}"))).collect();
+    assert!(matches!(store.create(many).await, Err(StoreError::Unavailable { .. })));
+    assert!(store.write_failed.load(Ordering::Acquire));
+    assert!(store.find(key(1)).await.unwrap().is_some(), "reading goes on");
+    assert!(store.find(key(2)).await.unwrap().is_none(), "nothing is half there");
+
+    store.ping().await.unwrap();
+    assert!(!store.write_failed.load(Ordering::Acquire), "a look at its health tries to write again");
+    let outcome = store.create(vec![plain(2, "https://example.com/after")]).await.unwrap();
+    assert!(matches!(outcome[..], [CreateOutcome::Created(_)]));
+}
+
+#[tokio::test]
+async fn a_connection_that_a_failed_write_left_in_a_transaction_is_thrown_away() {
+    let (store, _dir) = fresh().await;
+    let mut writer = store.writer().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *writer).await.unwrap();
+    drop(writer);
+    let outcome = store.create(vec![whole(1, "https://example.com/")]).await.unwrap();
+    assert!(matches!(outcome[..], [CreateOutcome::Created(_)]));
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_in_a_write_leaves_the_store_usable() {
+    let (store, _dir) = fresh().await;
+    for number in 1..20 {
+        let mut write = std::pin::pin!(store.create(vec![whole(number, "https://example.com/")]));
+        for _ in 0..number {
+            if futures_util::poll!(&mut write).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let outcome = store.create(vec![whole(100, "https://example.com/last")]).await.unwrap();
+    assert!(matches!(outcome[..], [CreateOutcome::Created(_)]));
+}
