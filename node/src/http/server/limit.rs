@@ -35,14 +35,12 @@ impl<S> Accept<TcpStream, S> for LimitAcceptor {
     type Future = Ready<io::Result<(TcpStream, Held<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(match Arc::clone(&self.permits).try_acquire_owned() {
-            // Answers are small: none should wait for the acknowledgement of the one before.
-            Ok(permit) => stream.set_nodelay(true).map(|()| (stream, Held { service, _permit: Arc::new(permit) })),
-            Err(_) => {
-                tracing::debug!("a connection was refused: http.max_connections are open");
-                Err(io::Error::other("too many connections"))
-            }
-        })
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            tracing::debug!("a connection was refused: http.max_connections are open");
+            return ready(Err(io::Error::other("too many connections")));
+        };
+        // Answers are small: none should wait for the acknowledgement of the one before.
+        ready(stream.set_nodelay(true).map(|()| (stream, Held { service, _permit: Arc::new(permit) })))
     }
 }
 
