@@ -1,6 +1,6 @@
 # The targets that people and CI use. `make verify` only reads; `make fix` mends.
 
-.PHONY: test verify fix tools openapi bench
+.PHONY: test verify fix tools openapi bench bench-http
 
 ## Installs what the tests need (where it can), and runs them all.
 test: tools
@@ -25,6 +25,10 @@ tools:
 openapi:
 	cargo run --quiet --bin stint -- openapi > docs/openapi.json
 
-## Measures ids, codes, redirects and creates on this machine. A bench, never a test.
+## Measures drawing ids and making codes. A bench, never a test.
 bench:
-	cargo bench --workspace
+	cargo bench -p stint-idgen
+
+## Measures redirects and creates over HTTP, beside nginx.
+bench-http:
+	.ci/bench
