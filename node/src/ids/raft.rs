@@ -186,10 +186,7 @@ impl NamespacePool {
                 return Err(ended.into());
             }
             self.ask();
-            if arrivals.changed().await.is_err() {
-                // The refill task is gone: the node is stopping.
-                std::future::pending::<()>().await;
-            }
+            arrivals.changed().await.expect("the sender lives as long as this pool");
         }
     }
 
