@@ -5,21 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use axum::http::StatusCode;
 use stint_idgen::{CodeKey, KeyCodec};
 
 use crate::admin::{self, Admin};
 use crate::cache::memory::MemoryLinkCache;
 use crate::cluster::group::{Group, GroupOptions};
-use crate::config::{Config, IdSourceKind, Role, Secret};
+use crate::config::{Config, Role, Secret};
 use crate::data_dir::{DataDir, Kept};
 use crate::domain::access::ApiKeyHash;
-use crate::domain::target_url::TargetUrl;
 use crate::http::server::{Server, ServerLimits, bind};
-use crate::http::state::{Api, HttpSettings, RequestIds};
+use crate::http::state::{Api, BodyBudget, HttpSettings, RequestIds};
 use crate::ids::raft::{RaftIdOptions, RaftIds, links_spec};
-use crate::lifecycle::{Readiness, Tasks};
+use crate::lifecycle::{Readiness, Tasks, raise_open_files};
 use crate::metrics::{HttpMetrics, IdMetrics, LinkMetrics, Registry};
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
@@ -27,12 +26,13 @@ use crate::ports::entropy::{Entropy, random_128};
 use crate::ports::link_store::{FenceStore, LinkStore};
 use crate::ports::spawn::Spawn;
 use crate::service::batch::Batcher;
-use crate::service::create::{CreateLinks, OwnAuthorities};
+use crate::service::create::CreateLinks;
 use crate::service::fence::{check_code_key, check_raft_lane};
 use crate::service::health::Health;
 use crate::service::issue_ids::IssueIds;
 use crate::service::keys::ManageKeys;
-use crate::service::links::ManageLinks;
+use crate::service::links::{ManageLinks, make_edits};
+use crate::service::own_host::OwnHost;
 use crate::service::resolve::ResolveLinks;
 use crate::storage::sqlite::SqliteStore;
 use crate::telemetry::LogLevel;
@@ -78,23 +78,25 @@ pub struct DevNode {
     store: Arc<SqliteStore>,
     drain_delay: Duration,
     deadline: Duration,
+    /// Nobody else may open the directory until everything above is closed.
+    _dir: DataDir,
 }
 
-/// Starts a whole shortener on embedded storage.
+/// Starts a whole shortener on embedded storage. What it lacks is not looked at: see `Loaded::check_dev`.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) -> anyhow::Result<DevNode> {
-    refuse_what_dev_lacks(config)?;
     // The ports first: one in use is the most common mistake, and nothing has been touched yet.
     let listener = bind(config.http.listen.get()).context("the public port (http.listen)")?;
     let admin_listener = bind(config.admin.listen.get()).context("the admin port (admin.listen)")?;
+    let public_url = config.http.public_url_at(listener.local_addr()?).as_str().to_owned();
+    let own = own_host(&public_url, listener.local_addr()?)?;
+    make_room_for(config.http.max_connections);
     let dir = DataDir::open(&config.cluster.data_dir)?;
-    let admin_key = match &config.auth.admin_key {
-        Some(key) => Kept { text: key.expose().to_owned(), new: false },
-        None => dir.admin_key(&*around.entropy)?,
-    };
+    // A lost code key is noticed before anything is written.
     let code_key = read_code_key(config, &dir, &*around.entropy)?;
+    let admin_key = read_admin_key(config, &dir, &*around.entropy)?;
 
     let group = Arc::new(open_group(&dir, config, &around).await?);
     let store = match open_store(&dir, &code_key, &*group, repair_ids).await {
@@ -108,10 +110,9 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
     let registry = Registry::new()?;
     let background = Tasks::default();
     let ids = Arc::new(start_ids(config, &group, &store, &registry, &background, &around));
-    let public_url = config.http.public_url_at(listener.local_addr()?).as_str().to_owned();
     let settings = http_settings(config, &public_url);
     let bootstrap = Some(ApiKeyHash::of(&admin_key.text));
-    let parts = Parts { group: &group, store: &store, ids, registry: &registry, background: &background };
+    let parts = Parts { group: &group, store: &store, ids, own, registry: &registry, background: &background };
     let api = Arc::new(assemble(config, &parts, &code_key, settings, bootstrap, &around));
 
     let readiness = Readiness::default();
@@ -146,6 +147,7 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
         store,
         drain_delay: config.http.drain_delay.get(),
         deadline: config.http.shutdown_deadline.get().saturating_sub(config.http.drain_delay.get()),
+        _dir: dir,
     })
 }
 
@@ -181,6 +183,7 @@ struct Parts<'a> {
     group: &'a Arc<Group>,
     store: &'a Arc<SqliteStore>,
     ids: Arc<RaftIds>,
+    own: Arc<OwnHost>,
     registry: &'a Registry,
     background: &'a Tasks,
 }
@@ -198,7 +201,6 @@ fn assemble(
     let store: Arc<dyn LinkStore> = Arc::clone(parts.store) as _;
     let allocator: Arc<dyn Allocator> = Arc::clone(parts.group) as _;
     let cache = Arc::new(MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&clock)));
-    let own = Arc::new(own_authorities(&settings.public_url));
     let link_metrics = LinkMetrics::new(parts.registry);
 
     let stop = parts.background.stopping();
@@ -210,6 +212,12 @@ fn assemble(
     });
     parts.background.start("link writer", worker);
     let counting = Arc::clone(&store);
+    let (editing, noting) = (Arc::clone(&store), Arc::clone(&cache));
+    let (edits, worker) = Batcher::new(stop.clone(), move |edits| {
+        let (store, cache) = (Arc::clone(&editing), Arc::clone(&noting));
+        async move { make_edits(&*store, &*cache, edits).await }
+    });
+    parts.background.start("link editor", worker);
     let (visits, worker) = Batcher::new(stop, move |keys| {
         let store = Arc::clone(&counting);
         async move { store.count_visits(keys).await }
@@ -229,17 +237,17 @@ fn assemble(
             Arc::clone(&parts.ids) as _,
             Arc::clone(&store),
             writes,
-            Arc::clone(&cache) as _,
+            cache,
             Arc::clone(&codec),
-            Arc::clone(&own),
+            Arc::clone(&parts.own),
             Arc::clone(&clock),
         ),
         links: ManageLinks::new(
             Arc::clone(&store),
-            cache,
+            edits,
             Arc::clone(&resolve),
             Arc::clone(&codec),
-            own,
+            Arc::clone(&parts.own),
             Arc::clone(&clock),
         ),
         resolve,
@@ -253,7 +261,15 @@ fn assemble(
         link_metrics,
         settings,
         request_ids: RequestIds::new(process),
+        body_budget: BodyBudget::default(),
     }
+}
+
+fn read_admin_key(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> anyhow::Result<Kept> {
+    Ok(match &config.auth.admin_key {
+        Some(key) => Kept { text: key.expose().to_owned(), new: false },
+        None => dir.admin_key(entropy)?,
+    })
 }
 
 fn read_code_key(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> anyhow::Result<CodeKey> {
@@ -270,22 +286,6 @@ async fn open_group(dir: &DataDir, config: &Config, around: &Surroundings) -> an
     Group::open(options).await.context("the allocator can't start")
 }
 
-fn refuse_what_dev_lacks(config: &Config) -> anyhow::Result<()> {
-    ensure!(
-        config.ids.source == IdSourceKind::Raft && config.ids.fallback.is_empty(),
-        "`stint dev` draws its ids from its own allocator: leave `ids.source` at \"raft\", without a fallback"
-    );
-    ensure!(
-        config.database.primary_urls.is_empty(),
-        "`stint dev` keeps its links in its data directory: leave `database.primary_urls` (DATABASE_URL) out"
-    );
-    ensure!(
-        config.cache.redis_url.is_none(),
-        "`stint dev` caches in its own memory: leave `cache.redis_url` (REDIS_URL) out"
-    );
-    Ok(())
-}
-
 /// Opens the database, if it belongs to this code key and this allocator.
 async fn open_store(
     dir: &DataDir,
@@ -293,10 +293,17 @@ async fn open_store(
     allocator: &dyn Allocator,
     repair_ids: bool,
 ) -> anyhow::Result<Arc<SqliteStore>> {
-    let store = SqliteStore::open(&dir.database()).await?;
-    check_code_key(&store, code_key).await?;
-    check_raft_lane(allocator, &store, links_spec(), repair_ids).await?;
-    Ok(Arc::new(store))
+    let store = Arc::new(SqliteStore::open(&dir.database()).await?);
+    let check = async {
+        check_code_key(&*store, code_key).await?;
+        check_raft_lane(allocator, &*store, links_spec(), repair_ids).await
+    };
+    if let Err(error) = check.await {
+        // Closed whole: a write-ahead log left behind would be taken for that of a database restored beside it.
+        store.close().await;
+        return Err(error.into());
+    }
+    Ok(store)
 }
 
 fn start_ids(
@@ -336,16 +343,22 @@ fn http_settings(config: &Config, public_url: &str) -> HttpSettings {
     }
 }
 
-/// Stint's own host and port, under every name a loopback listener has.
-fn own_authorities(public_url: &str) -> OwnAuthorities {
-    let Some((host, port)) = TargetUrl::from_stored(public_url.to_owned()).authority() else {
-        return OwnAuthorities::default();
-    };
-    let loopback = ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"];
-    if loopback.contains(&host.as_str()) {
-        return OwnAuthorities(loopback.iter().map(|name| ((*name).to_owned(), port)).collect());
+/// Each connection is an open file; so are the stores' files and what a backup opens meanwhile.
+fn make_room_for(max_connections: usize) {
+    const OTHERS: usize = 100;
+    let files = raise_open_files();
+    if files < max_connections.saturating_add(OTHERS) {
+        tracing::warn!(
+            files,
+            max_connections,
+            "this process may open fewer files than http.max_connections needs: raise the limit (ulimit -n) or lower it"
+        );
     }
-    OwnAuthorities(vec![(host, port)])
+}
+
+fn own_host(public_url: &str, listener: SocketAddr) -> anyhow::Result<Arc<OwnHost>> {
+    let public_url = public_url.parse().context("the public URL (http.public_url)")?;
+    Ok(Arc::new(OwnHost::new(&public_url, listener).context("the public URL (http.public_url) names no host")?))
 }
 
 fn serve(

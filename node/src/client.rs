@@ -26,6 +26,7 @@ use anyhow::anyhow;
 
 use crate::cli::{ClusterCommand, HealthcheckArgs, KeysCommand, LinksCommand};
 use crate::config::{Secret, WebUrl};
+use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::entropy::{Entropy, OsEntropy};
 
 pub use error::{ApiProblem, ClientError, PrintFailed};
@@ -97,7 +98,9 @@ pub async fn run_links(
 ) -> anyhow::Result<ExitCode> {
     finish(match command {
         LinksCommand::Import(args) => {
-            import::run(args, connection, &*entropy(), import::interrupted(), console).await.map_err(Into::into)
+            let entropy = entropy();
+            let surroundings: (&dyn Clock, &dyn Entropy) = (&SystemClock, &*entropy);
+            import::run(args, connection, surroundings, import::interrupted(), console).await.map_err(Into::into)
         }
         LinksCommand::Export(args) => export::run(&args.output, connection, console).await,
     })

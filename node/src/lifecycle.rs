@@ -82,6 +82,17 @@ impl Readiness {
     }
 }
 
+/// Raises the number of files this process may open as far as it is allowed to; answers that number.
+pub fn raise_open_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    // No limit at all is `None`.
+    current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
 /// SIGTERM and SIGINT.
 #[derive(Debug)]
 pub struct Signals {

@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use stint::app::{DevNode, Surroundings, start_dev};
 use stint::cli::{ClientArgs, Command, ConfigCommand, DevArgs, Invocation, Target};
 use stint::client::{Connection, Console, run_cluster, run_healthcheck, run_keys, run_links};
-use stint::config::{ConfigError, Disk, EXIT_USAGE, Inputs, Loaded, Role, WebUrl, client_environment, load};
+use stint::config::{
+    ConfigError, Disk, EXIT_USAGE, Inputs, Loaded, Role, WebUrl, client_environment, load, unicode_variables,
+};
 use stint::lifecycle::Signals;
 use stint::ports::clock::SystemClock;
 use stint::ports::entropy::OsEntropy;
@@ -50,14 +52,17 @@ fn main() -> ExitCode {
 fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
     let config = invocation.config.as_deref();
     match invocation.command {
-        Command::Dev(args) => match configuration(config, &args) {
+        Command::Dev(args) => match dev_configuration(config, &args) {
             Ok(loaded) => runtime()?.block_on(dev(&loaded, &args)),
             Err(code) => Ok(code),
         },
-        Command::Config(command) => match (configuration(config, &DevArgs::default()), command) {
-            (Ok(loaded), ConfigCommand::Show) => say(&loaded.show()),
-            (Ok(_), ConfigCommand::Check) => say("ok\n"),
-            (Err(code), _) => Ok(code),
+        Command::Config(ConfigCommand::Show) => match configuration(config, &DevArgs::default()) {
+            Ok(loaded) => say(&loaded.show()),
+            Err(code) => Ok(code),
+        },
+        Command::Config(ConfigCommand::Check) => match dev_configuration(config, &DevArgs::default()) {
+            Ok(_) => say("ok\n"),
+            Err(code) => Ok(code),
         },
         Command::Openapi => say(&http::document()),
         Command::Healthcheck(args) => Ok(runtime()?.block_on(run_healthcheck(&args, &mut console()))),
@@ -74,14 +79,13 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs a client's command against the server it names, or against a node that is started in this process, on a
-/// loopback port, for the data directory it names.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+/// loopback port, for the data directory it names. Short URLs are those of the configuration, not of that port.
 fn with_server(
     file: Option<&Path>,
     args: &ClientArgs,
     command: impl AsyncFnOnce(&Connection) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let environment = match client_environment(std::env::vars(), &Disk) {
+    let environment = match variables().and_then(|variables| client_environment(variables, &Disk)) {
         Ok(environment) => environment,
         Err(problems) => return Ok(refuse(&problems)),
     };
@@ -89,11 +93,9 @@ fn with_server(
         Target::Server { url, key } => runtime()?.block_on(command(&Connection::to_server(url, key))),
         Target::DataDir(dir) => {
             anyhow::ensure!(dir.join("FORMAT").exists(), "there is no data directory of Stint at {}", dir.display());
-            let listen = Some("127.0.0.1:0".to_owned());
             let data_dir = Some(dir.display().to_string());
-            let args = DevArgs { data_dir, listen: listen.clone(), admin_listen: listen, ..DevArgs::default() };
-            match configuration(file, &args) {
-                Ok(loaded) => runtime()?.block_on(over_data_dir(&loaded, &dir, command)),
+            match dev_configuration(file, &DevArgs { data_dir, ..DevArgs::default() }) {
+                Ok(loaded) => runtime()?.block_on(over_data_dir(loaded, &dir, command)),
                 Err(code) => Ok(code),
             }
         }
@@ -101,11 +103,20 @@ fn with_server(
 }
 
 async fn over_data_dir(
-    loaded: &Loaded,
+    mut loaded: Loaded,
     dir: &Path,
     command: impl AsyncFnOnce(&Connection) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let node = start_dev(&loaded.config, false, surroundings(loaded)?).await?;
+    let around = surroundings(&loaded)?;
+    let config = &mut loaded.config;
+    let usual = config.http.listen.get();
+    // Port 0 is another one at each start: no URL of it would be worth more than that of this start.
+    if usual.port() != 0 {
+        config.http.public_url = Some(config.http.public_url_at(usual));
+    }
+    config.http.listen = "127.0.0.1:0".parse().context("the loopback address")?;
+    config.admin.listen = config.http.listen;
+    let node = start_dev(config, false, around).await?;
     let connection = Connection::to_data_dir(WebUrl::of_listener(node.address), Some(node.admin_key.clone()), dir);
     let outcome = command(&connection).await;
     node.stop().await;
@@ -120,12 +131,23 @@ fn console() -> Console<'static> {
     }
 }
 
+/// The configuration of `dev`, or the exit code after its problems were printed.
+fn dev_configuration(file: Option<&Path>, args: &DevArgs) -> Result<Loaded, ExitCode> {
+    let loaded = configuration(file, args)?;
+    loaded.check_dev().map_err(|problems| refuse(&problems))?;
+    Ok(loaded)
+}
+
 /// The configuration, or the exit code after its problems were printed.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn configuration(file: Option<&Path>, args: &DevArgs) -> Result<Loaded, ExitCode> {
     let flags = args.flags();
     let inputs = Inputs { role: Role::Dev, file, flags: &flags, files: &Disk };
-    load(inputs, std::env::vars()).map_err(|problems| refuse(&problems))
+    variables().and_then(|variables| load(inputs, variables)).map_err(|problems| refuse(&problems))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn variables() -> Result<Vec<(String, String)>, ConfigError> {
+    unicode_variables(std::env::vars_os())
 }
 
 fn refuse(problems: &ConfigError) -> ExitCode {
@@ -144,7 +166,7 @@ async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!(key, "this setting is known, but `stint dev` has no use for it");
     }
     let node = start_dev(&loaded.config, args.repair_ids, around).await?;
-    say(&banner(&node))?;
+    say(&banner(&node, loaded.config.anonymous_create(Role::Dev)))?;
     let failed = tokio::select! {
         () = signals.next() => false,
         () = node.failed() => true,
@@ -162,23 +184,38 @@ fn surroundings(loaded: &Loaded) -> anyhow::Result<Surroundings> {
     Ok(Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level })
 }
 
-/// What a person wants to know after the start. The `curl` line works as printed.
-fn banner(node: &DevNode) -> String {
-    let (url, address, admin) = (&node.public_url, node.address, node.admin_address);
+/// What a person wants to know after the start. The `curl` line works as printed, unless it says what to fill in.
+fn banner(node: &DevNode, anonymous_create: bool) -> String {
+    let (url, local, admin) = (&node.public_url, WebUrl::of_listener(node.address), node.admin_address);
     let (key_line, key) = match &node.admin_key_file {
         Some(file) if node.admin_key_is_new => {
             let key = node.admin_key.expose();
-            (format!("Admin API key (kept in {}, shown this once):\n    {key}", file.display()), key.to_owned())
+            (format!("Admin API key (kept in {}, shown this once):\n    {key}", file.display()), Some(key.to_owned()))
         }
-        Some(file) => (format!("Admin API key: in {}", file.display()), format!("$(cat '{}')", file.display())),
-        None => ("Admin API key: as configured".to_owned(), "$STINT_ADMIN_KEY".to_owned()),
+        Some(file) => (
+            format!("Admin API key: in {}", file.display()),
+            Some(format!("$(cat {})", quoted(&file.to_string_lossy()))),
+        ),
+        None => ("Admin API key: as configured".to_owned(), None),
+    };
+    let (note, header) = match key {
+        Some(key) => ("", format!(" -H \"Authorization: Bearer {key}\"")),
+        None if anonymous_create => ("", String::new()),
+        None => (" (put in your admin key)", " -H 'Authorization: Bearer <your admin key>'".to_owned()),
     };
     format!(
         "Stint {} is ready.\n\n  Shorten   {url}\n  API docs  {url}/docs\n  Metrics   http://{admin}/metrics\n\n  {key_line}\n\n\
-         \x20 Try it:\n    curl -s http://{address}/api/v1/links -H \"Authorization: Bearer {key}\" \
+         \x20 Try it{note}:\n    curl -s {}{header} \
          -H 'Content-Type: application/json' -d '{{\"url\":\"https://example.com/\"}}'\n",
-        env!("CARGO_PKG_VERSION")
+        env!("CARGO_PKG_VERSION"),
+        // A shell and curl take the brackets of [::1] for a pattern.
+        if node.address.is_ipv6() { format!("-g '{local}/api/v1/links'") } else { format!("{local}/api/v1/links") },
     )
+}
+
+/// The text as one word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 fn say(text: &str) -> anyhow::Result<ExitCode> {

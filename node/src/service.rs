@@ -7,5 +7,6 @@ pub mod health;
 pub mod issue_ids;
 pub mod keys;
 pub mod links;
+pub mod own_host;
 pub mod resolve;
 mod single_flight;

@@ -49,6 +49,8 @@ CREATE TABLE idempotency (
     PRIMARY KEY (owner_id, idempotency_key)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX idempotency_by_age ON idempotency (created_at);
+
 CREATE TABLE owners (
     id   INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE

@@ -26,7 +26,7 @@ const FLOOR_KEPT: Duration = Duration::from_mins(1);
 pub struct MemoryLinkCache {
     links: Cache<Key, Entry>,
     aliases: Cache<Alias, Key>,
-    targets: Cache<(OwnerId, UrlHash), Key>,
+    targets: Cache<(OwnerId, UrlHash), (Key, i64)>,
     floors: Mutex<Floors>,
     ttl: Duration,
     clock: Arc<dyn Clock>,
@@ -123,12 +123,12 @@ impl LinkCache for MemoryLinkCache {
         self.aliases.insert(alias.clone(), key);
     }
 
-    fn target(&self, owner: OwnerId, hash: UrlHash) -> Option<Key> {
+    fn target(&self, owner: OwnerId, hash: UrlHash) -> Option<(Key, i64)> {
         self.targets.get(&(owner, hash))
     }
 
-    fn remember_target(&self, owner: OwnerId, hash: UrlHash, key: Key) {
-        self.targets.insert((owner, hash), key);
+    fn remember_target(&self, owner: OwnerId, hash: UrlHash, key: Key, version: i64) {
+        self.targets.insert((owner, hash), (key, version));
     }
 }
 

@@ -124,13 +124,13 @@ pub struct ImportArgs {
     /// Requests at the same time
     #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub jobs: usize,
-    /// Write what became of each line to this file, as NDJSON
+    /// Write what became of each line to this file, as NDJSON; a new or empty one
     #[arg(long, value_name = "FILE")]
     pub results: Option<PathBuf>,
     /// Where to note the progress for a resumption [default: FILE.stint-import; none for -]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// Give each link the `code` of its exported line, as its alias
+    /// Give each link the `code` of its exported line, as its alias (NDJSON only)
     #[arg(long)]
     pub keep_codes: bool,
     /// Where.

@@ -1,8 +1,10 @@
 //! `stint links import`: a link for each line of a file, resumable, in constant memory.
 //!
 //! Lines are sent in order, several at a time, and their outcomes come back in order, so one number says which lines
-//! are finished. Each line has its own idempotency key: one that is sent again after a crash makes no second link.
+//! are finished. Each line has its own idempotency key: one that is sent again after a crash makes no second link while
+//! the server remembers the key.
 
+mod files;
 mod input;
 mod lines;
 mod progress;
@@ -28,10 +30,12 @@ use super::retry::RetryPolicy;
 use super::table::printable;
 use super::{Connection, Console, FileError};
 use crate::cli::ImportArgs;
+use crate::ports::clock::Clock;
 use crate::ports::entropy::{Entropy, random_128};
 
+use files::SameFile;
 use input::Input;
-use lines::{Line, LineReader};
+use lines::{Format, Line, LineReader};
 use progress::Progress;
 use request::{Outcome, judge, read_line};
 use results::{Results, ResultsError};
@@ -48,6 +52,10 @@ const EXIT_INTERRUPTED: u8 = 130;
 pub(super) enum ImportError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    SameFile(#[from] SameFile),
+    #[error("--keep-codes is for NDJSON: lines of text have no codes; leave it out, or see --format")]
+    NoCodes,
     #[error(transparent)]
     Results(#[from] ResultsError),
     #[error(transparent)]
@@ -71,12 +79,15 @@ enum End {
 /// An import under way.
 struct Import<'a> {
     jobs: usize,
+    clock: &'a dyn Clock,
     client: &'a ApiClient,
     state: State,
     state_file: Option<StateFile>,
     results: Option<Results>,
     progress: Progress,
     noted: (u64, Instant),
+    /// The last finished line of an earlier run, and how many behind it were in doubt.
+    before: (u64, u64),
 }
 
 /// Resolves when the process is asked to stop.
@@ -94,33 +105,42 @@ pub(super) async fn interrupted() {
 pub(super) async fn run(
     args: &ImportArgs,
     connection: &Connection,
-    entropy: &dyn Entropy,
+    (clock, entropy): (&dyn Clock, &dyn Entropy),
     stop: impl Future<Output = ()>,
     console: &mut Console<'_>,
 ) -> Result<ExitCode, ImportError> {
     let client = connection.client(RetryPolicy::PATIENT)?;
     let mut input = Input::open(&args.input, args.state.is_some()).await?;
     let state_file = state_path(args, &input).map(StateFile::new);
-    let fresh = State::new(random_128(entropy), &connection.place, input.identity.clone(), args);
+    files::check(&args.input, args.results.as_deref(), state_file.as_ref().map(StateFile::path))?;
+    let now = clock.unix_ms();
+    let fresh = State::new(random_128(entropy), &connection.place, input.identity.clone(), args, now);
     let earlier = state_file.as_ref().map(StateFile::load).transpose()?.flatten();
     let resumed = earlier.is_some();
     let state = match (earlier, &state_file) {
         (Some(earlier), Some(file)) => earlier.resume(&fresh, file.path())?,
         _ => fresh,
     };
+    if state.keep_codes && state.format == Some(Format::Text) {
+        return Err(ImportError::NoCodes);
+    }
     let results_at = if resumed { state.results_length } else { None };
     let results = args.results.as_deref().map(|path| Results::open(path, results_at)).transpose()?;
     if state.line > 0 {
         console.note(format_args!("going on after line {}", state.line));
     }
+    if let Some(warning) = state.warning(now) {
+        console.note(warning);
+    }
     input.skip(state.offset).await?;
     let lines = LineReader::new(input.reader, state.format, state.line, state.offset);
     let progress = Progress::new(console.progress, input.length, &state);
     let noted = (state.line, Instant::now());
-    let mut import = Import { jobs: args.jobs, client: &client, state, state_file, results, progress, noted };
+    let (jobs, before) = (args.jobs, (state.line, state.in_doubt));
+    let mut import = Import { jobs, clock, client: &client, state, state_file, results, progress, noted, before };
     // Before the first request: whoever goes on after a crash must use the same idempotency keys.
-    import.note()?;
-    let end = import.lines(lines, stop).await.and_then(|end| import.note().map(|()| end));
+    import.note(NOTE_LINES)?;
+    let end = import.lines(lines, stop).await.and_then(|end| import.note(1).map(|()| end));
     import.progress.clear();
     import.finish(end, resumed, console)
 }
@@ -157,17 +177,21 @@ impl Import<'_> {
         if let Some(results) = &mut self.results {
             results.write(outcome)?;
         }
-        self.state.finished(outcome);
+        self.state.finished(outcome, self.clock.unix_ms());
         self.progress.show(&self.state);
         let (line, at) = self.noted;
         if self.state.line - line >= NOTE_LINES || at.elapsed() >= NOTE_INTERVAL {
-            self.note()?;
+            self.note(NOTE_LINES)?;
         }
         Ok(())
     }
 
-    /// Notes the progress; the results that it speaks of are on disk before.
-    fn note(&mut self) -> Result<(), ImportError> {
+    /// Notes the progress; the results that it speaks of are on disk before. The next note comes at the latest with
+    /// line `next` from here; requests under way then are not known to be finished.
+    fn note(&mut self, next: u64) -> Result<(), ImportError> {
+        let in_doubt = next - 1 + self.jobs as u64;
+        let (line, before) = self.before;
+        self.state.in_doubt = if self.state.line == line { in_doubt.max(before) } else { in_doubt };
         self.state.results_length = self.results.as_mut().map(Results::commit).transpose()?;
         if let Some(file) = &self.state_file {
             file.save(&self.state)?;
@@ -203,7 +227,7 @@ impl Import<'_> {
             Err(cause) if self.state.line == 0 && !resumable => Err(cause),
             Err(cause) => {
                 // What was finished since the last note; if it can't be noted, its lines are just sent again.
-                let _ = self.note();
+                let _ = self.note(1);
                 Err(ImportError::Stopped { cause: Box::new(cause), line: self.state.line, resumable })
             }
         }
@@ -213,7 +237,11 @@ impl Import<'_> {
 impl ImportError {
     /// Whether the failure of the first line shows that no line can have made a link.
     fn made_nothing(&self) -> bool {
-        matches!(self, Self::Client(error) if error.is_unreachable() || error.is_not_allowed())
+        match self {
+            Self::Client(error) => error.is_unreachable() || error.is_not_allowed(),
+            Self::NoCodes => true,
+            _ => false,
+        }
     }
 }
 
@@ -254,6 +282,9 @@ where
 }
 
 async fn create(client: &ApiClient, import_id: &str, keep_codes: bool, line: Line) -> Result<Outcome, ImportError> {
+    if keep_codes && line.format == Format::Text {
+        return Err(ImportError::NoCodes);
+    }
     let request = match read_line(&line, keep_codes) {
         Ok(request) => request,
         Err(refusal) => return Ok(Outcome::refused(&line, refusal)),

@@ -3,6 +3,7 @@
 //! An empty variable counts as not set, as compose files write `${NAME:-}` for an optional one.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::error::ConfigError;
@@ -66,6 +67,27 @@ pub fn client_environment(
     let key = environment.values.remove(KEY).or_else(|| environment.values.remove(ADMIN_KEY));
     ConfigError::check(environment.problems)?;
     Ok(ClientEnvironment { server, key: key.map(|variable| Secret::new(variable.text)) })
+}
+
+/// The environment as text. Variables of others are left out where they aren't UTF-8.
+///
+/// # Errors
+/// Every variable of Stint whose value isn't UTF-8, by name.
+pub fn unicode_variables(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let (mut texts, mut problems) = (Vec::new(), Vec::new());
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(_) if is_ours(&name) => problems.push(format!("environment variable {name}: is not valid UTF-8")),
+            Err(_) => {}
+        }
+    }
+    problems.sort();
+    ConfigError::check(problems)?;
+    Ok(texts)
 }
 
 /// The systematic name of a key: `http.listen` is `STINT_HTTP__LISTEN`.
@@ -137,6 +159,12 @@ fn unknown(base: &str, name: &str, schema: &Schema, known: &BTreeMap<String, Str
         let hint = suggestion(base, known.keys().map(String::as_str));
         format!("unknown environment variable {name}{hint}")
     }
+}
+
+/// Whether a variable is meant for us, by its name alone.
+fn is_ours(name: &str) -> bool {
+    let base = name.strip_suffix("_FILE").unwrap_or(name);
+    (name.starts_with(PREFIX) && !is_service_link(name)) || ALIASES.iter().any(|(alias, _)| *alias == base)
 }
 
 /// Kubernetes sets `STINT_SERVICE_HOST`, `STINT_PORT_8080_TCP_ADDR` and the like in every pod beside a service named

@@ -1,6 +1,7 @@
 //! Section `http`: the public listener.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,9 @@ use super::value::{BadValue, ByteSize, ListenAddress, Network, Span, WebUrl};
 
 /// hyper refuses a smaller buffer.
 const MIN_HEADER_SIZE: u64 = 8 << 10;
+
+/// Caches remember for a minute what was changed, so that a slow reader can't bring an older version back.
+const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Section `http`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -69,6 +73,9 @@ impl HttpConfig {
         invalid.extend(positive.iter().filter(|(_, zero)| *zero).map(|(key, _)| Invalid::new(key, "must not be zero")));
         if self.max_header_size.bytes() < MIN_HEADER_SIZE {
             invalid.push(Invalid::new("http.max_header_size", "must be at least 8KiB"));
+        }
+        if self.request_timeout.get() > MAX_REQUEST_TIMEOUT {
+            invalid.push(Invalid::new("http.request_timeout", "must be at most 50s"));
         }
         if self.shutdown_deadline <= self.drain_delay {
             let message = format!("must be longer than `http.drain_delay` ({})", self.drain_delay);

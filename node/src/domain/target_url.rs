@@ -91,6 +91,11 @@ impl TargetUrl {
         Some((plain(parts.host), parts.port?.parse().ok()?))
     }
 
+    /// The path, as browsers read it; `/` where there is none.
+    pub fn path(&self) -> String {
+        Url::parse(&self.0).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
+    }
+
     /// The host as people read it: punycode decoded, where it decodes.
     pub fn readable_host(&self) -> Option<String> {
         let (readable, outcome) = idna::domain_to_unicode(Parts::split(&self.0)?.host);

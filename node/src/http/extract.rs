@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use super::error::{Problem, ProblemKind};
 use super::state::Api;
-use crate::domain::access::{Caller, Scope};
+use crate::domain::access::{Caller, OwnerId, Scope};
+
+/// The most characters of a parser's words, which quote the client's, that are sent back.
+const LONGEST_DETAIL: usize = 300;
 
 /// A JSON body.
 pub(super) struct JsonBody<T>(pub(super) T);
@@ -20,7 +23,18 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonBody<T> {
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
         check_content_type(request.headers())?;
-        let bytes = read_body(request, api.settings.max_body_size).await?;
+        let limit = api.settings.max_body_size;
+        let _held = api.body_budget.take(announced_length(request.headers(), limit)).ok_or_else(|| {
+            Problem::new(ProblemKind::Overloaded, "too many bodies are being read; try again shortly")
+        })?;
+        // Half of the request's time: the rest is for the answer.
+        let reading = tokio::time::timeout(api.settings.request_timeout / 2, read_body(request, limit)).await;
+        let bytes = reading.unwrap_or_else(|_| {
+            Err(Problem::new(
+                ProblemKind::BodyTooSlow,
+                "the body did not arrive in time; send it faster, or in smaller pieces",
+            ))
+        })?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let at = error.valid_up_to();
             Problem::new(ProblemKind::MalformedBody, format!("the body is not UTF-8: see byte {at}"))
@@ -49,6 +63,12 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
             "the body's type is missing; send JSON with Content-Type: application/json",
         )),
     }
+}
+
+/// The length that is announced, if it is believable; the most there can be, if it isn't.
+fn announced_length(headers: &HeaderMap, limit: usize) -> usize {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    announced.unwrap_or(limit).min(limit)
 }
 
 async fn read_body(request: Request, limit: usize) -> Result<Bytes, Problem> {
@@ -81,7 +101,7 @@ fn refuse_json(error: serde_path_to_error::Error<serde_json::Error>) -> Problem 
         return Problem::new(ProblemKind::MalformedBody, said);
     }
     // Where it stands is of no use once the field is named.
-    let detail = said.split(" at line ").next().unwrap_or(&said).to_owned();
+    let detail: String = said.split(" at line ").next().unwrap_or(&said).chars().take(LONGEST_DETAIL).collect();
     // A missing or repeated field is named in the words only, between back-quotes.
     let named = if path == "." { said.split('`').nth(1).map(str::to_owned) } else { Some(path) };
     match named {
@@ -163,15 +183,38 @@ impl OptionalFromRequestParts<Arc<Api>> for Authenticated {
     }
 }
 
+/// Who may create links: a caller with the scope, or anybody where that is allowed. It is known before the body is read.
+pub(super) struct Creator(pub(super) OwnerId);
+
+impl FromRequestParts<Arc<Api>> for Creator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        match <Authenticated as OptionalFromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await? {
+            Some(authenticated) => Ok(Self(authenticated.allowed(Scope::LinksWrite)?.owner)),
+            None if api.settings.anonymous_create => Ok(Self(OwnerId::ANONYMOUS)),
+            None => Err(Problem::new(
+                ProblemKind::Unauthorized,
+                "creating links needs an API key here: Authorization: Bearer KEY, or X-Api-Key: KEY",
+            )),
+        }
+    }
+}
+
 fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let malformed =
-        || Problem::new(ProblemKind::Unauthorized, "the Authorization header must be of the form `Bearer KEY`");
+    let malformed = || {
+        Problem::new(ProblemKind::Unauthorized, "send the API key as `Authorization: Bearer KEY` or `X-Api-Key: KEY`")
+    };
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, key) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(malformed)?;
-        return if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(key.trim())) } else { Err(malformed()) };
+        let fits = scheme.eq_ignore_ascii_case("bearer") && !key.trim().is_empty();
+        return if fits { Ok(Some(key.trim())) } else { Err(malformed()) };
     }
     match headers.get("x-api-key") {
-        Some(value) => Ok(Some(value.to_str().map_err(|_| malformed())?.trim())),
+        Some(value) => {
+            let key = value.to_str().map_err(|_| malformed())?.trim();
+            if key.is_empty() { Err(malformed()) } else { Ok(Some(key)) }
+        }
         None => Ok(None),
     }
 }

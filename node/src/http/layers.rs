@@ -73,7 +73,8 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
 
 /// Server errors are logged once, here.
 fn log(problem: &Problem, id: &str) {
-    if problem.kind().status().is_server_error() {
+    // An overload is counted in the metrics; a line for each refusal would be a load of its own.
+    if problem.kind().status().is_server_error() && problem.kind() != ProblemKind::Overloaded {
         let kind = problem.kind().slug();
         let error = problem.source().map(|source| tracing::field::display(Chain(source)));
         tracing::error!(request_id = id, problem = kind, error, "{}", problem.detail());

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::http::{HeaderValue, Uri, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
 use utoipa::OpenApi as _;
@@ -34,23 +35,32 @@ pub(super) fn documented() -> OpenApiRouter<Arc<Api>> {
 /// The whole public port.
 pub fn router(api: Arc<Api>) -> Router {
     let (router, _) = documented().split_for_parts();
+    let document = Bytes::from(document());
     let docs: Router<Arc<Api>> = SwaggerUi::new("/docs")
         .config(Config::new(["/openapi.json"]).persist_authorization(true).try_it_out_enabled(true))
         .into();
     router
         .route("/", get(home::home))
         .route("/static/home.js", get(home::script))
-        .route("/openapi.json", get(openapi))
+        .route("/openapi.json", get(async move || openapi(document)))
         .route("/docs/problems/{slug}", get(problems::problem))
-        .merge(docs)
+        .merge(docs.layer(middleware::map_response(unframed)))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&api), layers::around))
         .with_state(api)
 }
 
-async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document())
+fn openapi(document: Bytes) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document)
+}
+
+/// Swagger UI remembers API keys: nobody else's page may frame it.
+async fn unframed(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn nothing_here(uri: Uri) -> Problem {

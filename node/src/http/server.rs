@@ -15,7 +15,7 @@ use self::limit::LimitAcceptor;
 /// Limits on what a client may make the server wait for or hold.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
-    /// How long a client may take to send its headers, and how long an idle connection is kept.
+    /// How long a client may take to send its headers, to take in a piece of an answer, and to stay idle.
     pub header_timeout: Duration,
     /// The largest request line and headers together, in bytes.
     pub max_header_size: usize,
@@ -66,21 +66,18 @@ impl Server {
     ) -> io::Result<(Self, impl Future<Output = io::Result<()>> + Send + 'static)> {
         let address = listener.local_addr()?;
         let handle = Handle::new();
+        // HTTP/1.1 only: a proxy speaks HTTP/2 to clients, and idle HTTP/2 connections would have no time limit here.
         let mut server = axum_server::from_tcp(listener)?
             .handle(handle.clone())
-            .acceptor(LimitAcceptor::new(limits.max_connections));
-        let builder = server.http_builder();
-        builder
+            .acceptor(LimitAcceptor::new(limits.max_connections, limits.header_timeout))
+            .http1_only();
+        server
+            .http_builder()
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.max_header_size)
             .keep_alive(true);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX))
-            .keep_alive_interval(Some(Duration::from_secs(20)));
         Ok((Self { address, handle }, server.serve(router.into_make_service())))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use stint_idgen::KeyCodec;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::link::Link;
 use crate::metrics::{HttpMetrics, LinkMetrics};
@@ -47,6 +48,31 @@ pub struct Api {
     pub settings: HttpSettings,
     /// Numbers requests.
     pub request_ids: RequestIds,
+    /// Bounds the bodies being read.
+    pub body_budget: BodyBudget,
+}
+
+/// How many bytes of bodies may be in memory at once, over all requests: what comes on top is refused at once.
+#[derive(Debug)]
+pub struct BodyBudget(Semaphore);
+
+/// Bytes per permit.
+const PERMIT: usize = 1024;
+/// Bodies in memory: 256 of the largest that are taken by default, or 64,000 of ordinary ones.
+const BUDGET: usize = 64 << 20;
+
+impl Default for BodyBudget {
+    fn default() -> Self {
+        Self(Semaphore::new(BUDGET / PERMIT))
+    }
+}
+
+impl BodyBudget {
+    /// Room for `bytes`, for as long as the permit is held; `None` when there is none.
+    pub fn take(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let permits = bytes.div_ceil(PERMIT).min(BUDGET / PERMIT);
+        self.0.try_acquire_many(u32::try_from(permits).unwrap_or(u32::MAX)).ok()
+    }
 }
 
 /// Settings of the public port.

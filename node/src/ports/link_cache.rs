@@ -30,9 +30,10 @@ pub trait LinkCache: Send + Sync + std::fmt::Debug + 'static {
     /// Remembers an alias.
     fn remember_alias(&self, alias: &Alias, key: Key);
 
-    /// Which link an owner's target was last seen to have: a hint, to be checked against that link.
-    fn target(&self, owner: OwnerId, hash: UrlHash) -> Option<Key>;
+    /// Which link an owner's target was last seen to have, and that link's version then: a hint that is good only while
+    /// the link still has that version.
+    fn target(&self, owner: OwnerId, hash: UrlHash) -> Option<(Key, i64)>;
 
     /// Remembers an owner's link of a target.
-    fn remember_target(&self, owner: OwnerId, hash: UrlHash, key: Key);
+    fn remember_target(&self, owner: OwnerId, hash: UrlHash, key: Key, version: i64);
 }

@@ -101,6 +101,20 @@ pub enum CreateOutcome {
     AliasTaken,
 }
 
+/// A request that was made before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The same one, with this result.
+    Same {
+        /// The link as it is now.
+        link: Link,
+        /// Whether it was created then (or reused).
+        created: bool,
+    },
+    /// Another one came with the key.
+    Mismatch,
+}
+
 /// A change of some fields: the outer `None` leaves the field as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkChange {
@@ -179,6 +193,9 @@ pub trait LinkStore: Send + Sync + std::fmt::Debug + 'static {
     /// Entries that conflict with each other are resolved in order: the first wins.
     async fn create(&self, links: Vec<NewLink>) -> Result<Vec<CreateOutcome>, StoreError>;
 
+    /// What the request with this idempotency key came to, if it was made before.
+    async fn find_replay(&self, owner: OwnerId, request: &Idempotency) -> Result<Option<Replay>, StoreError>;
+
     /// The link with a key, tombstones included.
     async fn find(&self, key: Key) -> Result<Option<Link>, StoreError>;
 
@@ -200,7 +217,7 @@ pub trait LinkStore: Send + Sync + std::fmt::Debug + 'static {
     /// Counts visits of limited links in one transaction; answers one outcome for each, in order.
     async fn count_visits(&self, keys: Vec<Key>) -> Result<Vec<VisitOutcome>, StoreError>;
 
-    /// Forgets idempotency keys older than a moment; answers how many.
+    /// Forgets idempotency keys older than a moment, some at a time; answers how many. 0 means that none are left.
     async fn forget_idempotency_before(&self, moment: UnixMs) -> Result<u64, StoreError>;
 
     /// Whether the store answers at all.
@@ -221,6 +238,9 @@ pub struct LaneMark {
 pub trait FenceStore: Send + Sync + std::fmt::Debug + 'static {
     /// Makes `fingerprint` the database's code key unless it has one; answers the one it has.
     async fn claim_code_key(&self, fingerprint: &str) -> Result<String, StoreError>;
+
+    /// The lane's source and mark, if anybody has claimed it.
+    async fn find_lane(&self, lane: Lane) -> Result<Option<LaneMark>, StoreError>;
 
     /// Makes `source` the lane's source unless it has one; answers the one it has and its mark.
     async fn claim_lane(&self, lane: Lane, source: &str) -> Result<LaneMark, StoreError>;

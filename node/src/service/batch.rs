@@ -80,6 +80,11 @@ where
             },
             () = stop.cancelled(), if !waiting.is_closed() => { waiting.close(); continue }
         }
+        // Whoever has gone away wants nothing any more: a visit that nobody waits for is not counted.
+        batch.retain(|entry| !entry.reply.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         let (items, replies): (Vec<I>, Vec<_>) = batch.drain(..).map(|entry| (entry.item, entry.reply)).unzip();
         match work(items).await {
             Ok(outcomes) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stint_idgen::{AliasPlace, Key, KeyCodec};
 
 use super::batch::{BatchError, Batcher};
+use super::own_host::OwnHost;
 use crate::domain::access::OwnerId;
 use crate::domain::alias::{Alias, is_reserved};
 use crate::domain::label::{Tags, Title};
@@ -14,7 +15,7 @@ use crate::domain::timestamp::UnixMs;
 use crate::ports::clock::Clock;
 use crate::ports::id_source::{IdError, KeySource};
 use crate::ports::link_cache::LinkCache;
-use crate::ports::link_store::{CreateOutcome, Idempotency, LinkStore, NewLink, StoreError};
+use crate::ports::link_store::{CreateOutcome, Idempotency, LinkStore, NewLink, Replay, StoreError};
 
 /// Keys drawn for one link before giving up. Chance never takes two in a row, but an import that kept the codes of
 /// another deployment does; each draw goes on where the last one stopped, for all requests together.
@@ -95,23 +96,6 @@ impl From<StoreError> for CreateError {
     }
 }
 
-/// What is Stint's own: links there would lead in circles.
-#[derive(Clone, Debug, Default)]
-pub struct OwnAuthorities(pub Vec<(String, u16)>);
-
-impl OwnAuthorities {
-    /// Refuses a target that leads to Stint itself.
-    ///
-    /// # Errors
-    /// [`CreateError::LeadsBack`].
-    pub fn check(&self, url: &TargetUrl) -> Result<(), CreateError> {
-        match url.authority() {
-            Some(authority) if self.0.contains(&authority) => Err(CreateError::LeadsBack(authority.0)),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Creates links.
 #[derive(Debug)]
 pub struct CreateLinks {
@@ -120,7 +104,7 @@ pub struct CreateLinks {
     writes: Batcher<NewLink, CreateOutcome>,
     cache: Arc<dyn LinkCache>,
     codec: Arc<KeyCodec>,
-    own: Arc<OwnAuthorities>,
+    own: Arc<OwnHost>,
     clock: Arc<dyn Clock>,
 }
 
@@ -132,7 +116,7 @@ impl CreateLinks {
         writes: Batcher<NewLink, CreateOutcome>,
         cache: Arc<dyn LinkCache>,
         codec: Arc<KeyCodec>,
-        own: Arc<OwnAuthorities>,
+        own: Arc<OwnHost>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self { keys, store, writes, cache, codec, own, clock }
@@ -143,6 +127,9 @@ impl CreateLinks {
     /// # Errors
     /// [`CreateError`]; nothing was created.
     pub async fn create(&self, request: CreateRequest) -> Result<CreatedLink, CreateError> {
+        if let Some(outcome) = self.find_replay(&request).await? {
+            return outcome;
+        }
         let now = UnixMs::from_clock(self.clock.unix_ms());
         let reuse = self.check(&request, now)?;
         // A request with an idempotency key goes to the store, which remembers it together with its outcome.
@@ -152,14 +139,27 @@ impl CreateLinks {
         {
             return Ok(CreatedLink { link, created: false });
         }
-        let created = self.insert(request, reuse, now).await?;
-        self.remember(&created.link, reuse);
-        Ok(created)
+        self.insert(request, reuse, now).await
+    }
+
+    /// What a request that was made before came to: it is answered so whatever has become true meanwhile.
+    async fn find_replay(
+        &self,
+        request: &CreateRequest,
+    ) -> Result<Option<Result<CreatedLink, CreateError>>, StoreError> {
+        let Some(idempotency) = &request.idempotency else { return Ok(None) };
+        let outcome = self.store.find_replay(request.owner, idempotency).await?;
+        Ok(outcome.map(|outcome| match outcome {
+            Replay::Same { link, created } => Ok(CreatedLink { link: Arc::new(link), created }),
+            Replay::Mismatch => Err(CreateError::IdempotencyMismatch),
+        }))
     }
 
     /// Whether an existing link will do, if the request makes sense.
     fn check(&self, request: &CreateRequest, now: UnixMs) -> Result<bool, CreateError> {
-        self.own.check(&request.url)?;
+        if let Some(host) = self.own.led_to_by(&request.url) {
+            return Err(CreateError::LeadsBack(host));
+        }
         if let Some(expiry) = request.expires_at.filter(|expiry| *expiry <= now) {
             return Err(CreateError::ExpiryPassed(expiry));
         }
@@ -172,8 +172,10 @@ impl CreateLinks {
     /// The owner's link of the same target: from the cache if that link is there too and still leads there.
     async fn find_reusable(&self, request: &CreateRequest) -> Result<Option<Arc<Link>>, StoreError> {
         let hash = request.url.hash();
-        let cached = self.cache.target(request.owner, hash).and_then(|key| self.cache.link(key));
-        if let Some(link) = cached.filter(|link| leads_plainly_to(link, &request.url)) {
+        if let Some((key, version)) = self.cache.target(request.owner, hash)
+            && let Some(link) = self.cache.link(key).filter(|link| link.version == version)
+            && leads_plainly_to(&link, &request.url)
+        {
             return Ok(Some(link));
         }
         let found = self.store.find_reusable(request.owner, hash, &request.url).await?.map(Arc::new);
@@ -208,11 +210,10 @@ impl CreateLinks {
         for _ in 0..DRAWS {
             let outcome = self.writes.submit(new.clone()).await.map_err(CreateError::Store)?;
             match (outcome, &request.alias) {
-                (CreateOutcome::Created(link), _) => return Ok(CreatedLink { link: Arc::new(link), created: true }),
-                (CreateOutcome::Reused(link), _) => return Ok(CreatedLink { link: Arc::new(link), created: false }),
-                (CreateOutcome::Replayed { link, created }, _) => {
-                    return Ok(CreatedLink { link: Arc::new(link), created });
-                }
+                (CreateOutcome::Created(link), _) => return Ok(self.answer(link, true, reuse)),
+                (CreateOutcome::Reused(link), _) => return Ok(self.answer(link, false, reuse)),
+                // It may have been edited since, so nothing is said about reuse.
+                (CreateOutcome::Replayed { link, created }, _) => return Ok(self.answer(link, created, false)),
                 (CreateOutcome::IdempotencyMismatch, _) => return Err(CreateError::IdempotencyMismatch),
                 (CreateOutcome::AliasTaken, Some(alias)) => return Err(CreateError::AliasTaken(alias.clone())),
                 (CreateOutcome::KeyTaken, Some(alias)) if named_key.is_some() => {
@@ -235,10 +236,16 @@ impl CreateLinks {
         }
     }
 
+    fn answer(&self, link: Link, created: bool, reuse: bool) -> CreatedLink {
+        let link = Arc::new(link);
+        self.remember(&link, reuse);
+        CreatedLink { link, created }
+    }
+
     fn remember(&self, link: &Arc<Link>, plain: bool) {
         self.cache.remember(link);
         if let Some(content) = link.content.as_ref().filter(|_| plain) {
-            self.cache.remember_target(link.owner, content.url.hash(), link.key);
+            self.cache.remember_target(link.owner, content.url.hash(), link.key, link.version);
         }
     }
 }

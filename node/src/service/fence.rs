@@ -26,7 +26,8 @@ pub enum FenceError {
     /// The ids of this database were issued by another allocator.
     #[error(
         "this database's keys were issued by the allocator {stored}, but this one is {given}; restore the data of the \
-         first one, or let this one go on above the highest key ({mark}) by starting once with --repair-ids"
+         first one, or let this one go on above the highest key ({mark}) by starting once with --repair-ids; this \
+         covers links only: ids of other namespaces may repeat if their allocator's data was lost, so make new namespaces"
     )]
     OtherSource {
         /// The allocator at hand.
@@ -39,13 +40,23 @@ pub enum FenceError {
     /// The allocator has forgotten grants: its data is older than the database.
     #[error(
         "the allocator has granted ids up to {floor} only, but this database has keys up to {mark}: its data was \
-         restored from an older copy; let it go on above the highest key by starting once with --repair-ids"
+         restored from an older copy; let it go on above the highest key by starting once with --repair-ids; this \
+         covers links only: ids of other namespaces may repeat if their allocator's data was lost, so make new namespaces"
     )]
     Forgotten {
         /// How far the allocator has granted.
         floor: u64,
         /// One past the highest counter that was issued.
         mark: u64,
+    },
+    /// The database has forgotten everything: it is another one, or new.
+    #[error(
+        "the database has no record of the keys this allocator issued (up to {floor}): stint.db was lost or replaced; \
+         restore it, or start once with --repair-ids to go on with an empty database, above those keys"
+    )]
+    LostDatabase {
+        /// How far the allocator has granted.
+        floor: u64,
     },
     /// The allocator doesn't do as it is asked.
     #[error("the allocator refused")]
@@ -69,7 +80,8 @@ pub async fn check_code_key(fence: &dyn FenceStore, key: &CodeKey) -> Result<(),
 }
 
 /// Makes the namespace of links and checks that the database and the allocator agree on what was issued in the Raft
-/// lane. With `repair`, makes them agree: the allocator goes on at the database's mark.
+/// lane. With `repair`, makes them agree: the allocator goes on at the database's mark, an empty database at the
+/// allocator's floor.
 ///
 /// # Errors
 /// [`FenceError`], naming the repair.
@@ -81,9 +93,20 @@ pub async fn check_raft_lane(
 ) -> Result<(), FenceError> {
     submit(allocator, Command::CreateNamespace { name: NamespaceName::links(), spec: links }).await?;
     let given = allocator.cluster_id();
-    let known = fence.claim_lane(Lane::Raft, given).await?;
     let status = allocator.status().await;
-    let floor = status.namespaces.iter().find(|space| space.name.is_links()).map_or(0, |space| space.floor);
+    let floor = status.namespaces.iter().find(|space| space.name.is_links()).map_or(links.start, |space| space.floor);
+    // A database claims the lane before its allocator first grants in it: a mark of 0 below a floor is a start that was
+    // killed between the grant and the mark, but no mark at all is another database. It isn't claimed when it is
+    // refused, so that the next start refuses it as well.
+    if floor > links.start && fence.find_lane(Lane::Raft).await?.is_none() {
+        if !repair {
+            return Err(FenceError::LostDatabase { floor });
+        }
+        fence.claim_lane(Lane::Raft, given).await?;
+        fence.raise_mark(Lane::Raft, given, floor).await?;
+        tracing::warn!(floor, "the database is new: it goes on above the keys that the allocator issued");
+    }
+    let known = fence.claim_lane(Lane::Raft, given).await?;
     let mark = known.mark;
     if known.source == given && floor >= mark {
         return Ok(());

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use stint_idgen::{Key, KeyCodec};
 
-use super::create::{CreateError, OwnAuthorities};
+use super::batch::{BatchError, Batcher};
+use super::create::CreateError;
+use super::own_host::OwnHost;
 use super::resolve::ResolveLinks;
 use crate::domain::access::{Caller, OwnerId};
 use crate::domain::label::Title;
@@ -37,6 +39,49 @@ pub enum LinkError {
     /// The store gave no answer.
     #[error("the link store failed")]
     Store(#[from] StoreError),
+    /// The change could not be made.
+    #[error("the change could not be made")]
+    Edit(#[from] BatchError),
+}
+
+/// What is to become of a link.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// It is changed.
+    Change(LinkChange),
+    /// It is deleted.
+    Delete,
+}
+
+/// What became of it: the link's newest version, or `None` when there was no live link (any more).
+pub type Edited = Result<Option<Arc<Link>>, StoreError>;
+
+/// Makes edits, one after the other, and notes each in the cache. It runs in a worker of its own, so that a caller who
+/// goes away can't come between a commit and its note.
+///
+/// # Errors
+/// Never as a whole: each edit has its own outcome.
+pub async fn make_edits(
+    store: &dyn LinkStore,
+    cache: &dyn LinkCache,
+    edits: Vec<(Key, Edit)>,
+) -> Result<Vec<Edited>, StoreError> {
+    let mut outcomes = Vec::with_capacity(edits.len());
+    for (key, edit) in edits {
+        let edited = match edit {
+            Edit::Change(change) => store.update(key, change).await,
+            Edit::Delete => store.delete(key).await,
+        };
+        // After a failure nobody knows whether it was made: the cache must show what is there.
+        let newest = match &edited {
+            Ok(link) => link.clone(),
+            Err(_) => store.find(key).await.unwrap_or_default(),
+        };
+        let newest = newest.map(Arc::new);
+        newest.iter().for_each(|link| cache.note_change(link));
+        outcomes.push(edited.map(|_| newest));
+    }
+    Ok(outcomes)
 }
 
 /// What to list.
@@ -67,24 +112,24 @@ pub struct ListPage {
 #[derive(Debug)]
 pub struct ManageLinks {
     store: Arc<dyn LinkStore>,
-    cache: Arc<dyn LinkCache>,
+    edits: Batcher<(Key, Edit), Edited>,
     resolve: Arc<ResolveLinks>,
     codec: Arc<KeyCodec>,
-    own: Arc<OwnAuthorities>,
+    own: Arc<OwnHost>,
     clock: Arc<dyn Clock>,
 }
 
 impl ManageLinks {
-    /// Manages the links of `store`.
+    /// Manages the links of `store`; edits go through `edits`, whose worker is [`make_edits`].
     pub fn new(
         store: Arc<dyn LinkStore>,
-        cache: Arc<dyn LinkCache>,
+        edits: Batcher<(Key, Edit), Edited>,
         resolve: Arc<ResolveLinks>,
         codec: Arc<KeyCodec>,
-        own: Arc<OwnAuthorities>,
+        own: Arc<OwnHost>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, cache, resolve, codec, own, clock }
+        Self { store, edits, resolve, codec, own, clock }
     }
 
     /// The link that `name` stands for, read from the store.
@@ -109,14 +154,14 @@ impl ManageLinks {
     /// [`LinkError`]; nothing was changed.
     pub async fn update(&self, name: &str, change: LinkChange, caller: Caller) -> Result<Link, LinkError> {
         let key = self.get(name, caller).await?.key;
-        if let Some(url) = &change.url {
-            self.own.check(url).map_err(LinkError::Refused)?;
+        if let Some(host) = change.url.as_ref().and_then(|url| self.own.led_to_by(url)) {
+            return Err(LinkError::Refused(CreateError::LeadsBack(host)));
         }
         let now = UnixMs::from_clock(self.clock.unix_ms());
         if let Some(expiry) = change.expires_at.flatten().filter(|expiry| *expiry <= now) {
             return Err(LinkError::Refused(CreateError::ExpiryPassed(expiry)));
         }
-        self.note(self.store.update(key, change).await?)
+        self.edit(key, Edit::Change(change)).await
     }
 
     /// Deletes the link that `name` stands for: its key stays taken, for ever.
@@ -125,13 +170,12 @@ impl ManageLinks {
     /// [`LinkError`]; nothing was deleted.
     pub async fn delete(&self, name: &str, caller: Caller) -> Result<(), LinkError> {
         let key = self.get(name, caller).await?.key;
-        self.note(self.store.delete(key).await?).map(drop)
+        self.edit(key, Edit::Delete).await.map(drop)
     }
 
-    fn note(&self, changed: Option<Link>) -> Result<Link, LinkError> {
-        let link = Arc::new(changed.ok_or(LinkError::Deleted)?);
-        self.cache.note_change(&link);
-        Ok(Arc::unwrap_or_clone(link))
+    async fn edit(&self, key: Key, edit: Edit) -> Result<Link, LinkError> {
+        let edited = self.edits.submit((key, edit)).await??;
+        edited.map(Arc::unwrap_or_clone).ok_or(LinkError::Deleted)
     }
 
     /// A page of an owner's live links. A search reads at most 10,000 links and may answer fewer than asked for, or

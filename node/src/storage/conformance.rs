@@ -92,6 +92,7 @@ macro_rules! conforms {
         }
         $crate::storage::conformance::conforms! { $fresh, fences:
             the_first_code_key_wins
+            a_lane_is_found_once_it_was_claimed
             the_first_source_of_a_lane_wins
             a_mark_only_rises
             only_its_source_raises_a_mark

@@ -102,6 +102,15 @@ async fn codes_are_case_sensitive() {
 }
 
 #[tokio::test]
+async fn a_name_is_the_same_however_a_client_encodes_it() {
+    let node = TestNode::start().await;
+    node.client().create(&json!({ "url": "https://example.com/", "alias": "summer-1" })).await;
+    for path in ["summer-1", "summer%2D1", "%73ummer-1"] {
+        assert_eq!(node.visitor().location(path).await, "https://example.com/");
+    }
+}
+
+#[tokio::test]
 async fn an_alias_of_a_deleted_link_is_never_given_again() {
     let node = TestNode::start().await;
     for alias in ["short", "one-in-the-table"] {

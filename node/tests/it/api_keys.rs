@@ -67,6 +67,7 @@ async fn keys_that_make_no_sense_are_refused_and_lists_are_paged() {
         json!({ "name": "x", "scopes": [] }),
         json!({ "name": "x", "scopes": ["root"] }),
         json!({ "name": "", "scopes": ["ids"] }),
+        json!({ "name": "admin", "scopes": ["ids"] }),
         json!({ "scopes": ["ids"] }),
     ] {
         node.client().post("/api/v1/keys", &body).await.problem(422, "invalid-field");

@@ -52,7 +52,7 @@ async fn a_link_to_stint_itself_is_refused() {
     }
     node.client().create(&json!({ "url": "http://127.0.0.1:1/another-port" })).await;
     let named = TestNode::start_with(&[("http.public_url", "https://sho.rt")]).await;
-    for url in ["https://sho.rt/x", "https://SHO.rt:443", "https://sho.rt./"] {
+    for url in ["https://sho.rt/x", "https://SHO.rt:443", "https://sho.rt./", "http://sho.rt/x"] {
         named.client().post("/api/v1/links", &json!({ "url": url })).await.problem(422, "link-loop");
     }
     let link = named.client().create(&json!({ "url": "https://example.com/", "alias": "named" })).await;
@@ -152,6 +152,8 @@ async fn codes_with_bytes_outside_the_alphabet_are_not_found() {
         let answer = node.client().get(path).await;
         answer.problem(404, "link-not-found");
     }
+    node.visitor().get("/docs/problems/%FF").await.problem(404, "not-found");
+    node.client().delete("/api/v1/keys/%FF").await.problem(404, "key-not-found");
     node.visitor().get("/favicon.ico").await.problem(404, "link-not-found");
 }
 
@@ -163,6 +165,8 @@ async fn headers_that_make_no_sense_are_refused() {
         answer.problem(401, "unauthorized");
         assert!(answer.header("www-authenticate").starts_with("Bearer"));
     }
+    let empty = node.visitor().get_with("/api/v1/links", &[("x-api-key", "")]).await;
+    empty.problem(401, "unauthorized");
     let huge = node.visitor().get_with("/x", &[("x-padding", &"p".repeat(100_000))]).await;
     assert_eq!(huge.status, 431);
     let given = node.visitor().get_with("/x", &[("x-request-id", "trace-1.a:b")]).await;

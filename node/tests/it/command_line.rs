@@ -32,18 +32,10 @@ async fn twenty_thousand_real_urls_are_imported_followed_exported_and_reused() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(&dir.path().join("data")).await;
     let (input, results) = (real_urls_file(), dir.path().join("results.ndjson"));
-    let import = [
-        "links",
-        "import",
-        input.to_str().unwrap(),
-        "--results",
-        results.to_str().unwrap(),
-        "--state",
-        dir.path().join("state").to_str().unwrap(),
-    ]
-    .map(str::to_owned);
-    let import: Vec<&str> = import.iter().map(String::as_str).collect();
-    let output = against(&program, &import).await;
+    let state = dir.path().join("state");
+    let [input_path, results_path, state_path] = [&input, &results, &state].map(|path| path.to_str().unwrap());
+    let import = ["links", "import", input_path, "--state", state_path];
+    let output = against(&program, &[&import[..], &["--results", results_path]].concat()).await;
     let summary = everything(&output);
     assert!(output.status.success() && summary.contains("20000 created"), "{summary}");
 
@@ -54,6 +46,8 @@ async fn twenty_thousand_real_urls_are_imported_followed_exported_and_reused() {
         made.iter().map(|line| (line["url"].as_str().unwrap(), line["code"].as_str().unwrap())).collect();
     assert_eq!(codes.len(), 20_000);
     assert!(made.iter().zip(&urls).all(|(line, url)| line["url"] == **url), "results are in the order of the input");
+    program.kill().await;
+    let program = Program::start(&dir.path().join("data")).await;
     let visitor = program.client().with_key(None);
     in_parallel(32, &urls, |url| {
         let (visitor, codes) = (&visitor, &codes);
@@ -113,6 +107,82 @@ async fn lines_that_are_refused_are_named_and_the_others_imported() {
     let found: Vec<(u64, u64)> =
         lines(&results).iter().map(|line| (line["line"].as_u64().unwrap(), line["status"].as_u64().unwrap())).collect();
     assert_eq!(found, [(2, 201), (4, 422), (5, 201)]);
+}
+
+/// What a refused command says: one line.
+fn refusal(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    said
+}
+
+#[tokio::test]
+async fn an_import_writes_neither_over_its_input_nor_over_results_of_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(&dir.path().join("data")).await;
+    let paths = ["urls.txt", "symbolic", "hard", "old.ndjson", "new"].map(|name| dir.path().join(name));
+    let [input, symbolic, hard, old, _] = &paths;
+    let text = "https://example.com/kept\n";
+    fs::write(input, text).unwrap();
+    fs::write(old, "{}\n").unwrap();
+    std::os::unix::fs::symlink(input, symbolic).unwrap();
+    fs::hard_link(input, hard).unwrap();
+    let [input, symbolic, hard, old, new] = paths.each_ref().map(|path| path.to_str().unwrap());
+    for flags in
+        [["--results", input], ["--results", symbolic], ["--results", hard], ["--state", input], ["--state", hard]]
+    {
+        let output = against(&program, &[&["links", "import", input][..], &flags].concat()).await;
+        assert_eq!(fs::read_to_string(input).unwrap(), text, "{flags:?}");
+        let said = refusal(&output);
+        assert!(said.contains("same file as the input") && said.contains(flags[0]), "{said}");
+    }
+    let one = refusal(&against(&program, &["links", "import", input, "--results", new, "--state", new]).await);
+    assert!(one.contains("same file as --results") && !Path::new(new).exists(), "{one}");
+    let full = refusal(&against(&program, &["links", "import", input, "--results", old]).await);
+    assert!(full.contains(old) && full.contains("holds something already"), "{full}");
+    assert_eq!(fs::read_to_string(old).unwrap(), "{}\n");
+    assert!(against(&program, &["links", "import", input, "--results", new]).await.status.success());
+    assert_eq!(lines(Path::new(new)).len(), 1);
+}
+
+#[tokio::test]
+async fn codes_of_text_lines_are_refused_as_there_are_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(&dir.path().join("data")).await;
+    let input = dir.path().join("urls.txt");
+    fs::write(&input, "https://example.com/a\n").unwrap();
+    let import = ["links", "import", input.to_str().unwrap(), "--keep-codes"];
+    for format in [&["--format", "text"][..], &[]] {
+        let said = refusal(&against(&program, &[&import[..], format].concat()).await);
+        assert!(said.contains("--keep-codes") && said.contains("NDJSON"), "{said}");
+    }
+    assert!(!dir.path().join("urls.txt.stint-import").exists());
+    assert!(stdout(&against(&program, &["links", "export"]).await).is_empty(), "no link was made");
+}
+
+#[tokio::test]
+async fn a_resumption_after_the_idempotency_keys_are_gone_names_the_lines_in_doubt() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(&dir.path().join("data")).await;
+    let (input, state) = (dir.path().join("urls.txt"), dir.path().join("urls.txt.stint-import"));
+    let text: String = (0..3000).map(|n| format!("https://example.com/{n}\n")).collect();
+    fs::write(&input, text).unwrap();
+    let import = ["links", "import", input.to_str().unwrap(), "--jobs", "4"];
+    let environment = [("STINT_SERVER", &program.base), ("STINT_KEY", &program.key)];
+    let mut first = command(&import).envs(environment).spawn().unwrap();
+    eventually("a noted progress", || async { state.exists() }).await;
+    first.kill().await.unwrap();
+    let mut noted: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    noted["progress_unix_ms"] = 0.into();
+    fs::write(&state, noted.to_string()).unwrap();
+    let output = against(&program, &import).await;
+    assert!(output.status.success(), "{output:?}");
+    let line = noted["line"].as_u64().unwrap();
+    let range = format!("lines {} to {}", line + 1, line + 1003);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("imported twice")).collect();
+    assert!(matches!(warnings[..], [warning] if warning.contains(&range)), "{range}: {said}");
 }
 
 #[tokio::test]

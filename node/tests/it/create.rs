@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{TestNode, in_parallel};
+use crate::support::{TestNode, eventually, in_parallel};
 
 #[tokio::test]
 async fn a_link_is_created_with_a_code_of_seven_characters_and_followed() {
@@ -65,6 +65,35 @@ async fn an_edit_of_url_expiry_or_limit_and_a_delete_end_reuse() {
     let next = client.post("/api/v1/links", &body).await;
     assert_eq!(next.status, 201);
     assert_ne!(next.json()["code"], code);
+}
+
+#[tokio::test]
+async fn a_link_that_was_edited_away_and_back_is_out_of_reuse() {
+    let node = TestNode::start().await;
+    let body = json!({ "url": "https://example.com/there-and-back" });
+    let code = node.client().create(&body).await["code"].as_str().unwrap().to_owned();
+    for url in ["https://example.com/elsewhere", "https://example.com/there-and-back"] {
+        node.client().patch(&format!("/api/v1/links/{code}"), &json!({ "url": url })).await;
+        node.visitor().location(&code).await;
+    }
+    let next = node.client().post("/api/v1/links", &body).await;
+    assert_eq!(next.status, 201, "as it would be after a restart, without a cache");
+    assert_eq!(node.client().create(&body).await["code"], next.json()["code"]);
+}
+
+#[tokio::test]
+async fn a_repeat_gets_its_link_even_if_the_request_would_be_refused_by_now() {
+    let node = TestNode::start().await;
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_millis(1200);
+    let body = json!({ "url": "https://example.com/brief", "expires_at": soon.to_string() });
+    let key = [("idempotency-key", "brief")];
+    let first = node.client().post_with("/api/v1/links", &key, &body).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let code = first.json()["code"].as_str().unwrap().to_owned();
+    let visitor = node.visitor();
+    eventually("the expiry", || async { visitor.get(&format!("/{code}")).await.status == 410 }).await;
+    let again = node.client().post_with("/api/v1/links", &key, &body).await;
+    assert_eq!((again.status.as_u16(), &again.json()["code"]), (201, &json!(code)));
 }
 
 #[tokio::test]

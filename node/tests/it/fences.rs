@@ -43,6 +43,7 @@ async fn an_allocator_whose_data_vanished_is_refused_and_repaired() {
     fs::remove_dir_all(dir.path().join("data/raft")).unwrap();
     let error = refusal(dir.path(), &[]).await;
     assert!(error.contains("issued by the allocator") && error.contains("--repair-ids"), "{error}");
+    assert!(error.contains("links only") && error.contains("other namespaces"), "{error}");
     assert!(!error.contains('\n'), "one line: {error}");
     repaired(dir, key, &old).await;
 }
@@ -69,6 +70,23 @@ async fn an_allocator_restored_from_an_older_copy_is_refused_and_repaired() {
 }
 
 #[tokio::test]
+async fn a_lost_database_is_refused_and_replaced_by_name() {
+    let TestNode { node, dir, key } = TestNode::start().await;
+    let old = fill(&Client::new(format!("http://{}", node.address), Some(&key)), "before").await;
+    assert!(node.stop().await);
+    for name in ["stint.db", "stint.db-wal", "stint.db-shm"] {
+        let _ = fs::remove_file(dir.path().join("data").join(name));
+    }
+    for _ in 0..2 {
+        let error = refusal(dir.path(), &[]).await;
+        assert!(error.contains("stint.db was lost") && error.contains("--repair-ids"), "{error}");
+        assert!(!error.contains('\n'), "one line: {error}");
+        assert!(!dir.path().join("data/stint.db-wal").exists(), "nothing is left for a restored database to take up");
+    }
+    repaired(dir, key, &old).await;
+}
+
+#[tokio::test]
 async fn another_code_key_is_refused_naming_both_fingerprints() {
     let TestNode { node, dir, .. } = TestNode::start().await;
     assert!(node.stop().await);
@@ -86,7 +104,7 @@ async fn another_code_key_is_refused_naming_both_fingerprints() {
 async fn two_nodes_can_not_share_a_data_directory() {
     let node = TestNode::start().await;
     let error = refusal(node.dir.path(), &[]).await;
-    assert!(error.contains("in use") && !error.contains('\n'), "{error}");
+    assert!(error.contains("in use by another process") && !error.contains('\n'), "{error}");
 }
 
 fn copy_all(from: &Path, to: &Path) {

@@ -113,6 +113,26 @@ async fn a_deleted_link_is_gone_everywhere_and_for_good() {
 }
 
 #[tokio::test]
+async fn a_delete_whose_caller_went_away_is_either_made_and_followed_or_not_made() {
+    let node = TestNode::start().await;
+    let (client, visitor) = (node.client(), node.visitor());
+    for n in 0..60_u64 {
+        let alias = format!("gone{n}");
+        client.create(&json!({ "url": "https://example.com/", "alias": alias })).await;
+        visitor.location(&alias).await;
+        let path = format!("/api/v1/links/{alias}");
+        // Each caller goes away at another moment of the work.
+        let patience = std::time::Duration::from_micros(150 * n);
+        let _ = tokio::time::timeout(patience, client.delete(&path)).await;
+        // A second caller finds out what became of it: from then on everybody sees the same.
+        match client.delete(&path).await.status.as_u16() {
+            204 | 410 => visitor.get(&format!("/{alias}")).await.problem(410, "link-deleted"),
+            status => panic!("{alias}: {status}"),
+        };
+    }
+}
+
+#[tokio::test]
 async fn only_the_owner_and_admin_may_see_and_change_a_link() {
     let node = TestNode::start().await;
     let owner = node.client_of("owner", &["links:read", "links:write"]).await;

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Method;
 use serde_json::json;
 
-use crate::support::{Client, Program, TestNode, eventually};
+use crate::support::{Client, DEADLINE, Program, TestNode, eventually};
 
 #[tokio::test]
 async fn health_and_readiness_say_that_all_is_well() {
@@ -59,6 +59,35 @@ async fn a_connection_too_many_is_closed_and_a_place_that_is_free_again_is_taken
     assert!(one_more.try_send(request()).await.is_none(), "both places are taken by idle connections");
     drop(separate);
     eventually("a free place", || async { one_more.try_send(request()).await.is_some() }).await;
+}
+
+#[tokio::test]
+async fn connections_that_send_nothing_or_only_half_are_closed() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let node = TestNode::start_with(&[("http.header_timeout", "500ms")]).await;
+    for sent in ["", "GET / HT", "PRI * HTTP/2.0", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let mut stream = tokio::net::TcpStream::connect(node.node.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset is an end as well.
+        let ended = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "{sent:?} keeps its connection");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_the_client_s_fault() {
+    let node = TestNode::start_with(&[("http.request_timeout", "1s")]).await;
+    let (sender, body) = slow_body();
+    let client = node.client();
+    let request = client.request(Method::POST, "/api/v1/links", &[("content-type", "application/json")], body);
+    let answering = client.send(request);
+    let sending = async {
+        sender.send("{\"url\":").await;
+        sender
+    };
+    let (answer, _) = futures_util::future::join(answering, sending).await;
+    answer.problem(408, "body-too-slow");
 }
 
 #[tokio::test]

@@ -23,17 +23,23 @@ pub(in crate::client) enum ResultsError {
     Write { path: PathBuf, source: io::Error },
     #[error("{} doesn't hold the results so far; give the --results of before, or delete the state file", .path.display())]
     Missing { path: PathBuf },
+    #[error("{} holds something already; name another file with --results, or move it away", .path.display())]
+    NotEmpty { path: PathBuf },
 }
 
 impl Results {
-    /// Opens the file; with `kept` its first so many bytes stay and what stands behind is written again.
+    /// Opens the file, which must be empty; with `kept`, for a resumption, its first so many bytes stay and what stands
+    /// behind is written again.
     pub(super) fn open(path: &Path, kept: Option<u64>) -> Result<Self, ResultsError> {
         let failed = |source| ResultsError::Write { path: path.to_owned(), source };
         let length = kept.unwrap_or(0);
-        let mut file = File::options().write(true).create(true).truncate(kept.is_none()).open(path).map_err(failed)?;
+        let mut file = File::options().write(true).create(true).truncate(false).open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let regular = metadata.is_file();
         if regular {
+            if kept.is_none() && metadata.len() > 0 {
+                return Err(ResultsError::NotEmpty { path: path.to_owned() });
+            }
             if metadata.len() < length {
                 return Err(ResultsError::Missing { path: path.to_owned() });
             }
@@ -98,6 +104,17 @@ mod tests {
         results.write(&refused(2)).unwrap();
         results.commit().unwrap();
         assert_eq!(lines(&path), [1, 2]);
+    }
+
+    #[test]
+    fn results_of_before_are_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results");
+        fs::write(&path, "{}\n").unwrap();
+        let error = Results::open(&path, None).unwrap_err().to_string();
+        let expected = "holds something already; name another file with --results, or move it away";
+        assert_eq!(error, format!("{} {expected}", path.display()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::tally::Tally;
 use crate::cli::ImportArgs;
 use crate::client::atomic_file::AtomicFile;
 
+/// How long a server remembers an idempotency key.
+const KEY_LIFETIME_MS: u64 = 24 * 60 * 60 * 1000;
 /// Raised when a file of before can't be understood any more.
 const VERSION: u32 = 1;
 
@@ -34,6 +36,11 @@ pub(super) struct State {
     pub(super) offset: u64,
     /// The bytes of the results up to it; `None` without results.
     pub(super) results_length: Option<u64>,
+    /// When the import began, and when the last line was finished; Unix milliseconds.
+    started_unix_ms: u64,
+    progress_unix_ms: u64,
+    /// How many lines behind `line` may have been sent already; blank lines and comments not counted.
+    pub(super) in_doubt: u64,
     pub(super) tally: Tally,
 }
 
@@ -61,7 +68,7 @@ struct Versioned {
 
 impl State {
     /// An import that begins.
-    pub(super) fn new(import_id: [u8; 16], place: &str, input: Identity, args: &ImportArgs) -> Self {
+    pub(super) fn new(import_id: [u8; 16], place: &str, input: Identity, args: &ImportArgs, unix_ms: u64) -> Self {
         Self {
             version: VERSION,
             import_id: format!("{:032x}", u128::from_be_bytes(import_id)),
@@ -72,16 +79,33 @@ impl State {
             line: 0,
             offset: 0,
             results_length: args.results.as_ref().map(|_| 0),
+            started_unix_ms: unix_ms,
+            progress_unix_ms: unix_ms,
+            in_doubt: 0,
             tally: Tally::default(),
         }
     }
 
     /// Notes a line as finished; all before it are.
-    pub(super) fn finished(&mut self, outcome: &Outcome) {
+    pub(super) fn finished(&mut self, outcome: &Outcome, unix_ms: u64) {
+        self.progress_unix_ms = unix_ms;
         self.line = outcome.line;
         self.offset = outcome.end;
         self.format = Some(outcome.format);
         self.tally.add(&outcome.result);
+    }
+
+    /// What to know before going on at `unix_ms`: requests that the server has forgotten are carried out again.
+    pub(super) fn warning(&self, unix_ms: u64) -> Option<String> {
+        let forgotten = unix_ms.saturating_sub(self.progress_unix_ms) > KEY_LIFETIME_MS;
+        (forgotten && self.in_doubt > 0).then(|| {
+            format!(
+                "warning: this import stopped more than 24 hours ago and the server has forgotten which requests were \
+                 under way: lines {} to {} (blank lines and comments not counted) may be imported twice",
+                self.line + 1,
+                self.line + self.in_doubt,
+            )
+        })
     }
 
     /// This state, read from `path`, if it is one of the import that `asked` begins.

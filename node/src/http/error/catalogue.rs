@@ -58,6 +58,8 @@ problems! {
     KeyNotFound: "key-not-found", NOT_FOUND, "There is no such API key";
     /// The path exists, but not for this method; the `Allow` header lists those that work.
     MethodNotAllowed: "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
+    /// The body did not arrive in time.
+    BodyTooSlow: "body-too-slow", REQUEST_TIMEOUT, "The body took too long";
     /// Another link has this alias. An alias is never given to another link, not even after its own was deleted.
     AliasTaken: "alias-taken", CONFLICT, "The alias is taken";
     /// The namespace exists already, with other settings, which can't be changed.

@@ -23,6 +23,9 @@ pub(in crate::http) enum BodyProblems {
     /// `malformed-body`; `invalid-idempotency-key` where one is taken
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemBody),
+    /// `body-too-slow`
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(ProblemBody),
     /// `body-too-large`
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemBody),

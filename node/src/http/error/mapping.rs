@@ -130,6 +130,10 @@ impl From<CreateError> for Problem {
                 ProblemKind::IdempotencyKeyReused,
                 "this Idempotency-Key came with another request before; use a new one",
             ),
+            CreateError::Ids(IdError::Exhausted) => Self::new(
+                ProblemKind::Unavailable,
+                "every code of this service is used: it can follow links, not make new ones",
+            ),
             CreateError::Ids(error) => error.into(),
             CreateError::Store(error) => error.into(),
         }
@@ -150,6 +154,7 @@ impl From<LinkError> for Problem {
             }
             LinkError::Refused(error) => error.into(),
             LinkError::Store(error) => error.into(),
+            LinkError::Edit(error) => error.into(),
         }
     }
 }

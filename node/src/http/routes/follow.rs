@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -63,8 +64,9 @@ pub(in crate::http) async fn follow(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let path = uri.path().trim_start_matches('/');
-    if let Some(code) = preview_of(path) {
+    let decoded = percent_decode_str(uri.path().trim_start_matches('/')).decode_utf8_lossy();
+    let path = decoded.as_ref();
+    if let Some(code) = path.strip_suffix('+') {
         return preview(&api, code, &headers).await;
     }
     let follow = api.resolve.follow(path, method != Method::HEAD).await;
@@ -110,11 +112,6 @@ fn refuse(missed: &Follow, path: &str) -> Problem {
 
 fn gone(kind: ProblemKind) -> Problem {
     Problem::new(kind, kind.explanation().trim())
-}
-
-/// The code in `CODE+`, also when a client encoded the plus.
-fn preview_of(path: &str) -> Option<&str> {
-    path.strip_suffix('+').or_else(|| path.strip_suffix("%2B")).or_else(|| path.strip_suffix("%2b"))
 }
 
 async fn preview(api: &Api, code: &str, headers: &HeaderMap) -> Result<Response, Problem> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ use crate::ports::key_store::KeyRecord;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
+/// Owners that are there from the start. A key's name doesn't make it theirs by accident.
+const BUILT_IN_OWNERS: [&str; 2] = ["anonymous", "admin"];
 
 /// A request for an API key.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -120,6 +123,13 @@ pub(in crate::http) async fn create_key(
     authenticated.allowed(Scope::Admin)?;
     let name = parse_title("name", &request.name)?;
     let owner = parse_title("owner", request.owner.as_deref().unwrap_or(&request.name))?;
+    if request.owner.is_none() && BUILT_IN_OWNERS.contains(&owner.as_str()) {
+        return Err(Problem::field(
+            ProblemKind::InvalidField,
+            "owner",
+            format!("`{owner}` is a built-in owner; name the owner to mean it, or name the key otherwise"),
+        ));
+    }
     let (key, record) = api.keys.create(name, owner, parse_scopes(&request.scopes)?).await?;
     let body = CreateKeyResponse { key: key.expose().to_owned(), record: record.into() };
     Ok((StatusCode::CREATED, Json(body)))
@@ -184,11 +194,11 @@ pub(in crate::http) async fn list_keys(
 pub(in crate::http) async fn revoke_key(
     State(api): State<Arc<Api>>,
     authenticated: Authenticated,
-    Path(id): Path<String>,
+    id: Result<Path<i64>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     authenticated.allowed(Scope::Admin)?;
     let missing = || Problem::new(ProblemKind::KeyNotFound, "no API key has this number; see GET /api/v1/keys");
-    let id = id.parse().map_err(|_| missing())?;
+    let Path(id) = id.map_err(|_| missing())?;
     api.keys.revoke(id).await?.ok_or_else(missing)?;
     Ok(StatusCode::NO_CONTENT)
 }

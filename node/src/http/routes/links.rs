@@ -11,16 +11,13 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use self::wire::{CreateLinkRequest, LinkResponse, ListLinksParams, ListLinksResponse, UpdateLinkRequest};
-use crate::domain::access::{Caller, OwnerId, Scope, Scopes};
+use crate::domain::access::{OwnerId, Scope};
 use crate::http::error::documented::{AccessProblems, BodyProblems, LinkProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
-use crate::http::extract::{Authenticated, JsonBody, Name, Query, idempotency_key};
+use crate::http::extract::{Authenticated, Creator, JsonBody, Name, Query, idempotency_key};
 use crate::http::state::Api;
 use crate::ports::link_store::Idempotency;
 use crate::service::links::ListRequest;
-
-/// Who creates links without a key, where that is allowed.
-const ANONYMOUS: Caller = Caller { owner: OwnerId::ANONYMOUS, scopes: Scopes::only(Scope::LinksWrite) };
 
 /// Create a link
 ///
@@ -51,11 +48,11 @@ const ANONYMOUS: Caller = Caller { owner: OwnerId::ANONYMOUS, scopes: Scopes::on
 )]
 pub(in crate::http) async fn create_link(
     State(api): State<Arc<Api>>,
-    authenticated: Option<Authenticated>,
+    Creator(owner): Creator,
     headers: HeaderMap,
     JsonBody(body): JsonBody<CreateLinkRequest>,
 ) -> Result<Response, Problem> {
-    let created = create(&api, authenticated, &headers, body).await;
+    let created = create(&api, owner, &headers, body).await;
     let metrics = &api.link_metrics;
     match &created {
         Ok((StatusCode::CREATED, _)) => &metrics.created,
@@ -75,23 +72,13 @@ pub(in crate::http) async fn create_link(
 
 async fn create(
     api: &Api,
-    authenticated: Option<Authenticated>,
+    owner: OwnerId,
     headers: &HeaderMap,
     body: CreateLinkRequest,
 ) -> Result<(StatusCode, LinkResponse), Problem> {
-    let caller = match authenticated {
-        Some(authenticated) => authenticated.allowed(Scope::LinksWrite)?,
-        None if api.settings.anonymous_create => ANONYMOUS,
-        None => {
-            return Err(Problem::new(
-                ProblemKind::Unauthorized,
-                "creating links needs an API key here: Authorization: Bearer KEY, or X-Api-Key: KEY",
-            ));
-        }
-    };
     let idempotency = idempotency_key(headers)?
         .map(|key| Idempotency { key: key.to_owned(), request_hash: Sha256::digest(body.canonical()).into() });
-    let created = api.create.create(body.validate(caller.owner, idempotency)?).await?;
+    let created = api.create.create(body.validate(owner, idempotency)?).await?;
     if created.link.content.is_none() {
         return Err(Problem::new(ProblemKind::LinkDeleted, "the link that this request made was deleted since"));
     }

@@ -20,7 +20,7 @@ use crate::domain::link::{LinkContent, VisitLimit};
 use crate::domain::target_url::{TargetUrl, UrlHash};
 use crate::lifecycle::Tasks;
 use crate::ports::clock::ManualClock;
-use crate::ports::link_store::{CreateOutcome, LinkChange, ListQuery, NewLink};
+use crate::ports::link_store::{CreateOutcome, Idempotency, LinkChange, ListQuery, NewLink, Replay};
 use crate::ports::spawn::Spawn as _;
 
 /// A name of few characters is a key by itself.
@@ -91,6 +91,10 @@ impl LinkStore for GatedStore {
         let answer = self.here().map(|()| self.links().get(&key).cloned());
         drop(self.gate.acquire().await.expect("the gate is never taken away"));
         answer
+    }
+
+    async fn find_replay(&self, _: OwnerId, _: &Idempotency) -> Result<Option<Replay>, StoreError> {
+        Ok(None)
     }
 
     async fn find_alias(&self, alias: &Alias) -> Result<Option<Key>, StoreError> {

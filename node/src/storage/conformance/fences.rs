@@ -16,6 +16,16 @@ pub(in crate::storage) async fn the_first_code_key_wins(store: &dyn Store) {
     }
 }
 
+pub(in crate::storage) async fn a_lane_is_found_once_it_was_claimed(store: &dyn Store) {
+    assert_eq!(store.find_lane(Lane::Raft).await.unwrap(), None);
+    assert_eq!(store.find_lane(Lane::Raft).await.unwrap(), None, "looking claims nothing");
+    claimed(store, Lane::Raft, "one").await;
+    assert!(store.raise_mark(Lane::Raft, "one", 10).await.unwrap());
+    let mark = LaneMark { source: "one".to_owned(), mark: 10 };
+    assert_eq!(store.find_lane(Lane::Raft).await.unwrap(), Some(mark));
+    assert_eq!(store.find_lane(Lane::Redis).await.unwrap(), None);
+}
+
 pub(in crate::storage) async fn the_first_source_of_a_lane_wins(store: &dyn Store) {
     assert_eq!(claimed(store, Lane::Raft, "one").await, ("one".to_owned(), 0));
     assert_eq!(claimed(store, Lane::Raft, "two").await, ("one".to_owned(), 0));

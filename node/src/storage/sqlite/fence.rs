@@ -22,9 +22,21 @@ impl FenceStore for SqliteStore {
         Ok(stored)
     }
 
+    async fn find_lane(&self, lane: Lane) -> Result<Option<LaneMark>, StoreError> {
+        // Through the writer: it sees every claim.
+        let mut writer = self.writer().await?;
+        let row: Option<(String, i64)> = sqlx::query_as("SELECT source, mark FROM lanes WHERE lane = ?")
+            .bind(number(lane))
+            .fetch_optional(&mut *writer)
+            .await
+            .map_err(failed("look at an id lane"))?;
+        writer.done();
+        row.map(lane_mark).transpose()
+    }
+
     async fn claim_lane(&self, lane: Lane, source: &str) -> Result<LaneMark, StoreError> {
         let mut writer = self.writer().await?;
-        let (source, mark): (String, i64) = sqlx::query_as(
+        let row: (String, i64) = sqlx::query_as(
             "INSERT INTO lanes (lane, source, mark) VALUES (?, ?, 0)
              ON CONFLICT (lane) DO UPDATE SET source = source RETURNING source, mark",
         )
@@ -34,7 +46,7 @@ impl FenceStore for SqliteStore {
         .await
         .map_err(failed("claim an id lane"))?;
         writer.done();
-        Ok(LaneMark { source, mark: u64::try_from(mark).map_err(|_| StoreError::Corrupt { what: "lanes.mark" })? })
+        lane_mark(row)
     }
 
     async fn replace_lane_source(&self, lane: Lane, source: &str) -> Result<(), StoreError> {
@@ -62,6 +74,10 @@ impl FenceStore for SqliteStore {
         writer.done();
         Ok(done.rows_affected() == 1)
     }
+}
+
+fn lane_mark((source, mark): (String, i64)) -> Result<LaneMark, StoreError> {
+    Ok(LaneMark { source, mark: u64::try_from(mark).map_err(|_| StoreError::Corrupt { what: "lanes.mark" })? })
 }
 
 fn number(lane: Lane) -> i64 {

@@ -12,7 +12,12 @@ use crate::domain::label::{Tags, Title};
 use crate::domain::link::Link;
 use crate::domain::target_url::{TargetUrl, UrlHash};
 use crate::domain::timestamp::UnixMs;
-use crate::ports::link_store::{CreateOutcome, LinkChange, LinkStore, ListQuery, NewLink, StoreError, VisitOutcome};
+use crate::ports::link_store::{
+    CreateOutcome, Idempotency, LinkChange, LinkStore, ListQuery, NewLink, Replay, StoreError, VisitOutcome,
+};
+
+/// Idempotency keys forgotten in one transaction: a few milliseconds in which nobody else writes.
+const FORGOTTEN_AT_ONCE: i64 = 1000;
 
 #[async_trait]
 impl LinkStore for SqliteStore {
@@ -27,6 +32,23 @@ impl LinkStore for SqliteStore {
             .await
             .map_err(failed("find a link"))?;
         row.map(Link::try_from).transpose()
+    }
+
+    async fn find_replay(&self, owner: OwnerId, request: &Idempotency) -> Result<Option<Replay>, StoreError> {
+        let row: Option<(Vec<u8>, bool, i64)> = sqlx::query_as(
+            "SELECT request_hash, created, link_key FROM idempotency WHERE owner_id = ? AND idempotency_key = ?",
+        )
+        .bind(owner.0)
+        .bind(&request.key)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed("find an idempotency key"))?;
+        let Some((hash, created, key)) = row else { return Ok(None) };
+        if hash != request.request_hash {
+            return Ok(Some(Replay::Mismatch));
+        }
+        let link = self.find(super::row::key(key)?).await?;
+        Ok(link.map(|link| Replay::Same { link, created }))
     }
 
     async fn find_alias(&self, alias: &Alias) -> Result<Option<Key>, StoreError> {
@@ -128,8 +150,11 @@ impl LinkStore for SqliteStore {
 
     async fn forget_idempotency_before(&self, moment: UnixMs) -> Result<u64, StoreError> {
         let mut writer = self.writer().await?;
-        let done = sqlx::query("DELETE FROM idempotency WHERE created_at < ?")
+        let delete = "DELETE FROM idempotency WHERE (owner_id, idempotency_key) IN
+                      (SELECT owner_id, idempotency_key FROM idempotency WHERE created_at < ? LIMIT ?)";
+        let done = sqlx::query(delete)
             .bind(moment.get())
+            .bind(FORGOTTEN_AT_ONCE)
             .execute(&mut *writer)
             .await
             .map_err(failed("forget idempotency keys"))?;

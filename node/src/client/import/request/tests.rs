@@ -84,3 +84,11 @@ fn what_is_not_about_the_line_stops_the_import() {
     assert!(judged(404, "<html>").is_err() && judged(201, "<html>").is_err());
     assert!(judged(413, "<html>").is_ok());
 }
+
+#[test]
+fn a_link_without_its_code_is_one_clear_line() {
+    let error = judged(201, r#"{"short_url":"http://s/c","url":"http://x/"}"#).unwrap_err().to_string();
+    let reason = "missing field `code` at line 1 column 44";
+    assert_eq!(error, format!("http://a/api/v1/links gave an answer that can't be read ({reason}); is it Stint?"));
+    assert!(!judged(200, "{\"code\":\"\n\"}").unwrap_err().to_string().contains('\n'));
+}

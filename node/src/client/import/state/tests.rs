@@ -1,11 +1,13 @@
 use super::*;
 use crate::cli::{Command, Invocation, LinksCommand};
 
+const NOW: u64 = 1_767_225_600_000;
+
 fn state(line: &str, head: &[u8]) -> State {
     let Command::Links(LinksCommand::Import(args)) = Invocation::parse(line.split(' ')).unwrap().command else {
         panic!("{line} is no import")
     };
-    State::new([1; 16], "http://a", Identity::new(Some(9), head), &args)
+    State::new([1; 16], "http://a", Identity::new(Some(9), head), &args, NOW)
 }
 
 fn file() -> (tempfile::TempDir, StateFile) {
@@ -55,4 +57,25 @@ fn what_is_no_state_or_a_newer_one_is_left_alone() {
     assert!(matches!(file.load(), Err(StateError::NotAState(_))));
     fs::write(file.path(), r#"{"version":2,"more":1}"#).unwrap();
     assert!(matches!(file.load(), Err(StateError::Newer(_))));
+}
+
+#[test]
+fn lines_in_doubt_are_named_once_the_server_has_forgotten_their_requests() {
+    let mut stopped = State { line: 7, in_doubt: 32, ..state("stint links import x", b"head") };
+    assert_eq!(stopped.warning(NOW + KEY_LIFETIME_MS), None);
+    assert_eq!(stopped.warning(0), None, "the clock went back");
+    let warning = stopped.warning(NOW + KEY_LIFETIME_MS + 1).unwrap();
+    assert!(warning.contains("lines 8 to 39 ") && warning.contains("imported twice"), "{warning}");
+    stopped.in_doubt = 0;
+    assert_eq!(stopped.warning(NOW + KEY_LIFETIME_MS + 1), None);
+}
+
+#[test]
+fn a_finished_line_is_progress() {
+    let mut going = state("stint links import x", b"head");
+    let bytes = Some(b"{".to_vec());
+    let line = crate::client::import::Line { number: 1, end: 2, format: Format::Ndjson, bytes };
+    let refusal = crate::client::import::read_line(&line, false).unwrap_err();
+    going.finished(&Outcome::refused(&line, refusal), NOW + 5);
+    assert_eq!((going.started_unix_ms, going.progress_unix_ms), (NOW, NOW + 5));
 }

@@ -165,6 +165,10 @@ impl FenceStore for TestFence {
         unreachable!("drawing ids claims nothing")
     }
 
+    async fn find_lane(&self, _: Lane) -> Result<Option<LaneMark>, StoreError> {
+        unreachable!("drawing ids looks for nothing")
+    }
+
     async fn claim_lane(&self, _: Lane, _: &str) -> Result<LaneMark, StoreError> {
         unreachable!("drawing ids claims nothing")
     }
