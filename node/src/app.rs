@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::http::StatusCode;
-use stint_idgen::{CodeKey, KeyCodec};
+use stint_idgen::{CodeKey, Key, KeyCodec};
 
 use crate::admin::{self, Admin};
 use crate::cache::memory::MemoryLinkCache;
@@ -23,7 +23,7 @@ use crate::metrics::{HttpMetrics, IdMetrics, LinkMetrics, Registry};
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::{Entropy, random_128};
-use crate::ports::link_store::{FenceStore, LinkStore};
+use crate::ports::link_store::{CreateOutcome, FenceStore, LinkStore, NewLink, VisitOutcome};
 use crate::ports::spawn::Spawn;
 use crate::service::batch::Batcher;
 use crate::service::create::CreateLinks;
@@ -31,7 +31,7 @@ use crate::service::fence::{check_code_key, check_raft_lane};
 use crate::service::health::Health;
 use crate::service::issue_ids::IssueIds;
 use crate::service::keys::ManageKeys;
-use crate::service::links::{ManageLinks, make_edits};
+use crate::service::links::{Edit, Edited, ManageLinks, make_edits};
 use crate::service::own_host::OwnHost;
 use crate::service::resolve::ResolveLinks;
 use crate::storage::sqlite::SqliteStore;
@@ -203,27 +203,7 @@ fn assemble(
     let cache = Arc::new(MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&clock)));
     let link_metrics = LinkMetrics::new(parts.registry);
 
-    let stop = parts.background.stopping();
-    let (creating, sizes) = (Arc::clone(&store), link_metrics.batch_size.clone());
-    let (writes, worker) = Batcher::new(stop.clone(), move |links: Vec<_>| {
-        let store = Arc::clone(&creating);
-        sizes.record(u32::try_from(links.len()).unwrap_or(u32::MAX));
-        async move { store.create(links).await }
-    });
-    parts.background.start("link writer", worker);
-    let counting = Arc::clone(&store);
-    let (editing, noting) = (Arc::clone(&store), Arc::clone(&cache));
-    let (edits, worker) = Batcher::new(stop.clone(), move |edits| {
-        let (store, cache) = (Arc::clone(&editing), Arc::clone(&noting));
-        async move { make_edits(&*store, &*cache, edits).await }
-    });
-    parts.background.start("link editor", worker);
-    let (visits, worker) = Batcher::new(stop, move |keys| {
-        let store = Arc::clone(&counting);
-        async move { store.count_visits(keys).await }
-    });
-    parts.background.start("visit counter", worker);
-
+    let Workers { writes, edits, visits } = start_workers(parts.background, &store, &cache, &link_metrics);
     let resolve = Arc::new(ResolveLinks::new(
         Arc::clone(&store),
         Arc::clone(&cache) as _,
@@ -266,10 +246,44 @@ fn assemble(
 }
 
 fn read_admin_key(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> anyhow::Result<Kept> {
-    Ok(match &config.auth.admin_key {
-        Some(key) => Kept { text: key.expose().to_owned(), new: false },
-        None => dir.admin_key(entropy)?,
-    })
+    let configured = config.auth.admin_key.as_ref().map(|key| Kept { text: key.expose().to_owned(), new: false });
+    configured.map_or_else(|| Ok(dir.admin_key(entropy)?), Ok)
+}
+
+/// The entrances to the workers that write: a request that is cut off doesn't cut off its write.
+struct Workers {
+    writes: Batcher<NewLink, CreateOutcome>,
+    edits: Batcher<(Key, Edit), Edited>,
+    visits: Batcher<Key, VisitOutcome>,
+}
+
+fn start_workers(
+    background: &Tasks,
+    store: &Arc<dyn LinkStore>,
+    cache: &Arc<MemoryLinkCache>,
+    metrics: &LinkMetrics,
+) -> Workers {
+    let stop = background.stopping();
+    let (creating, sizes) = (Arc::clone(store), metrics.batch_size.clone());
+    let (writes, worker) = Batcher::new(stop.clone(), move |links: Vec<_>| {
+        let store = Arc::clone(&creating);
+        sizes.record(u32::try_from(links.len()).unwrap_or(u32::MAX));
+        async move { store.create(links).await }
+    });
+    background.start("link writer", worker);
+    let counting = Arc::clone(store);
+    let (editing, noting) = (Arc::clone(store), Arc::clone(cache));
+    let (edits, worker) = Batcher::new(stop.clone(), move |edits| {
+        let (store, cache) = (Arc::clone(&editing), Arc::clone(&noting));
+        async move { make_edits(&*store, &*cache, edits).await }
+    });
+    background.start("link editor", worker);
+    let (visits, worker) = Batcher::new(stop, move |keys| {
+        let store = Arc::clone(&counting);
+        async move { store.count_visits(keys).await }
+    });
+    background.start("visit counter", worker);
+    Workers { writes, edits, visits }
 }
 
 fn read_code_key(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> anyhow::Result<CodeKey> {

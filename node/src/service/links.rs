@@ -78,7 +78,9 @@ pub async fn make_edits(
             Err(_) => store.find(key).await.unwrap_or_default(),
         };
         let newest = newest.map(Arc::new);
-        newest.iter().for_each(|link| cache.note_change(link));
+        if let Some(link) = &newest {
+            cache.note_change(link);
+        }
         outcomes.push(edited.map(|_| newest));
     }
     Ok(outcomes)

@@ -166,7 +166,7 @@ async fn a_resumption_after_the_idempotency_keys_are_gone_names_the_lines_in_dou
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(&dir.path().join("data")).await;
     let (input, state) = (dir.path().join("urls.txt"), dir.path().join("urls.txt.stint-import"));
-    let text: String = (0..3000).map(|n| format!("https://example.com/{n}\n")).collect();
+    let text = (0..3000).map(|n| format!("https://example.com/{n}")).collect::<Vec<_>>().join("\n");
     fs::write(&input, text).unwrap();
     let import = ["links", "import", input.to_str().unwrap(), "--jobs", "4"];
     let environment = [("STINT_SERVER", &program.base), ("STINT_KEY", &program.key)];

@@ -87,6 +87,18 @@ async fn a_lost_database_is_refused_and_replaced_by_name() {
 }
 
 #[tokio::test]
+async fn a_first_start_that_was_killed_between_a_grant_and_its_mark_starts_again() {
+    let TestNode { node, dir, .. } = TestNode::start().await;
+    assert!(node.stop().await);
+    let database = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("data/stint.db"));
+    let mut connection = sqlx::ConnectOptions::connect(&database).await.unwrap();
+    let done = sqlx::query("UPDATE lanes SET mark = 0").execute(&mut connection).await.unwrap();
+    assert_eq!(done.rows_affected(), 1);
+    sqlx::Connection::close(connection).await.unwrap();
+    assert!(crate::support::open(dir.path(), &[], false).await.expect("it starts").stop().await);
+}
+
+#[tokio::test]
 async fn another_code_key_is_refused_naming_both_fingerprints() {
     let TestNode { node, dir, .. } = TestNode::start().await;
     assert!(node.stop().await);

@@ -243,25 +243,21 @@ async fn rewrite_tags(
     if old == tags {
         return Ok(());
     }
-    for tag in old.into_iter().flat_map(Tags::iter) {
-        sqlx::query("DELETE FROM link_tags WHERE owner_id = ? AND tag = ? AND created_at = ? AND key = ?")
-            .bind(before.owner.0)
-            .bind(tag)
-            .bind(before.created_at.get())
-            .bind(before.key.get())
-            .execute(&mut **transaction)
-            .await
-            .map_err(failed("remove old tags"))?;
-    }
-    for tag in tags.into_iter().flat_map(Tags::iter) {
-        sqlx::query("INSERT INTO link_tags (owner_id, tag, created_at, key) VALUES (?, ?, ?, ?)")
-            .bind(before.owner.0)
-            .bind(tag)
-            .bind(before.created_at.get())
-            .bind(before.key.get())
-            .execute(&mut **transaction)
-            .await
-            .map_err(failed("insert new tags"))?;
+    let statements = [
+        ("DELETE FROM link_tags WHERE owner_id = ? AND tag = ? AND created_at = ? AND key = ?", old),
+        ("INSERT INTO link_tags (owner_id, tag, created_at, key) VALUES (?, ?, ?, ?)", tags),
+    ];
+    for (statement, tags) in statements {
+        for tag in tags.into_iter().flat_map(Tags::iter) {
+            sqlx::query(statement)
+                .bind(before.owner.0)
+                .bind(tag)
+                .bind(before.created_at.get())
+                .bind(before.key.get())
+                .execute(&mut **transaction)
+                .await
+                .map_err(failed("replace a link's tags"))?;
+        }
     }
     Ok(())
 }
