@@ -12,6 +12,7 @@
 //! - [`lane`]: the shares of the sources of ids
 //! - [`pool`]: ids in hand, given out without a lock
 //! - [`range`]: half-open ranges of ids
+//! - [`snowflake`]: the layout of Snowflake ids
 //! - `permutation`: FF1, which hides the order of keys in their codes
 
 pub mod allocator;
@@ -22,6 +23,7 @@ pub mod key;
 pub mod lane;
 pub mod pool;
 pub mod range;
+pub mod snowflake;
 
 mod permutation;
 mod sync;
