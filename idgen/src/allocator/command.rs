@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::wire::{self, DecodeError};
-use super::{GrantId, NamespaceName};
+use super::{GrantId, LeaseId, NamespaceName};
+use crate::snowflake::WorkerId;
 
 /// The version of log entries. It rises with each new command or field, and whenever a constant that decides what
 /// `apply` does is changed: replicas of two versions must never read one entry differently.
-const ENTRY_VERSION: u8 = 1;
+const ENTRY_VERSION: u8 = 2;
 
 /// A process that holds ranges: a random 128-bit number drawn at each process start.
 ///
@@ -69,6 +70,39 @@ pub enum Command {
     RaiseTimeline {
         /// A timeline that was seen.
         timeline: u64,
+    },
+    /// Takes a worker id for Snowflake ids. Idempotent by (holder, request). A holder has one lease: asking again under
+    /// another number gives up the one before.
+    LeaseWorker {
+        /// Who asks.
+        holder: HolderId,
+        /// What people call the holder; a label.
+        label: String,
+        /// The holder's request number: it counts up over its requests for workers, apart from those for grants, from
+        /// 1, and a retry repeats it.
+        request: u64,
+        /// How long the lease is to last.
+        duration_ms: u64,
+    },
+    /// Prolongs a lease that is not over yet. Repeating it does no harm.
+    RenewWorker {
+        /// Whose lease.
+        holder: HolderId,
+        /// Of which worker id.
+        worker: WorkerId,
+        /// Which lease.
+        lease: LeaseId,
+        /// How long it is to last from now; an end that is later already stays.
+        duration_ms: u64,
+    },
+    /// Frees a worker id early. Its window stays spent: the next lease begins after it.
+    ReleaseWorker {
+        /// Whose lease.
+        holder: HolderId,
+        /// Of which worker id.
+        worker: WorkerId,
+        /// Which lease.
+        lease: LeaseId,
     },
 }
 

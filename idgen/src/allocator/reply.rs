@@ -5,13 +5,18 @@ use serde::{Deserialize, Serialize};
 use super::wire::{self, DecodeError};
 use super::{HolderId, NamespaceName, NamespaceSpec};
 use crate::IdRange;
+use crate::snowflake::WorkerId;
 
 /// The version of replies between nodes.
-const REPLY_VERSION: u8 = 1;
+const REPLY_VERSION: u8 = 2;
 
 /// The number of a grant: unique within the allocator, counting up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GrantId(pub u64);
+
+/// The number of a worker lease: unique within the allocator, counting up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LeaseId(pub u64);
 
 /// A range that now belongs to a holder, for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +31,23 @@ pub struct Grant {
     pub holder: HolderId,
     /// When it was granted: the stamped time, Unix milliseconds.
     pub granted_at_ms: u64,
+}
+
+/// A worker id that a holder may use for ids with timestamps in `[not_before_ms, lease_until_ms)`, and no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerLease {
+    /// The worker id.
+    pub worker: WorkerId,
+    /// The lease's number; renewing and releasing name it.
+    pub lease: LeaseId,
+    /// Who holds it.
+    pub holder: HolderId,
+    /// When this was decided: the stamped time, Unix milliseconds.
+    pub stamped_at_ms: u64,
+    /// The first Unix millisecond of the window: no earlier than the end of the worker id's last window.
+    pub not_before_ms: u64,
+    /// One past the window's last Unix millisecond.
+    pub lease_until_ms: u64,
 }
 
 /// How a namespace's ids were spent. `granted = live + used + returned + lost` at every moment.
@@ -43,7 +65,7 @@ pub struct NamespaceTotals {
     pub lost: u64,
 }
 
-/// The answer to one command.
+/// The answer to one command. Its variants are numbered in snapshots and between nodes: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// The namespace exists with this spec.
@@ -66,6 +88,12 @@ pub enum Reply {
     Timeline(u64),
     /// Nothing was changed, and why.
     Refused(Refusal),
+    /// The worker lease that was granted; a retry is answered with the same.
+    WorkerLeased(WorkerLease),
+    /// The worker lease as it stands after a renewal.
+    WorkerRenewed(WorkerLease),
+    /// The worker lease is over.
+    WorkerReleased,
 }
 
 /// Why a command was refused. A refusal takes no ids; it may be remembered as the answer to a request number.
@@ -121,6 +149,23 @@ pub enum Refusal {
         /// What was asked for.
         floor: u64,
     },
+    /// A worker lease of that length is not given.
+    #[error("a worker lease lasts {shortest_ms} to {longest_ms} ms")]
+    BadLeaseDuration {
+        /// The shortest.
+        shortest_ms: u64,
+        /// The longest.
+        longest_ms: u64,
+    },
+    /// Every worker id is leased, or its last window ends too far in the future.
+    #[error("no worker id is free before {free_at_ms} (Unix ms)")]
+    NoWorkerFree {
+        /// When the first may be free, Unix milliseconds, if it is not renewed.
+        free_at_ms: u64,
+    },
+    /// The lease is over, released, of another holder, or never was.
+    #[error("the worker lease {} is not live", .0.0)]
+    LeaseNotLive(LeaseId),
 }
 
 impl Reply {

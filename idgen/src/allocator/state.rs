@@ -5,11 +5,12 @@
 //!
 //! **Invariant: within a namespace granted ranges are disjoint, and each starts at or above every range granted
 //! before.** It rests on one thing: `floor` only rises, and a grant is cut off at `floor` in the same step that raises
-//! it. All the rest here is idempotence and accounting.
+//! it. All the rest here is idempotence and accounting. Worker leases have a like rule of their own, in `workers`.
 
 mod grants;
 mod holders;
 mod snapshot;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,11 @@ use serde::{Deserialize, Serialize};
 use super::{Command, GrantId, NamespaceName, NamespaceSpec, NamespaceTotals, Refusal, Reply, Stamped};
 use grants::LiveGrant;
 use holders::Holders;
+use workers::Workers;
+
+pub use workers::{
+    MAX_WORKER_HOLDERS, MAX_WORKER_LEASE, MAX_WORKER_WAIT, MIN_WORKER_LEASE, WorkerStatus, WorkerTotals,
+};
 
 /// How many namespaces there may be.
 pub const MAX_NAMESPACES: u32 = 10_000;
@@ -42,6 +48,7 @@ pub struct State {
     namespaces: BTreeMap<NamespaceName, Namespace>,
     holders: Holders,
     live: BTreeMap<GrantId, LiveGrant>,
+    workers: Workers,
 }
 
 /// A namespace as it stands.
@@ -84,6 +91,13 @@ impl State {
                 self.timeline = self.timeline.max(*timeline);
                 Ok(Reply::Timeline(self.timeline))
             }
+            Command::LeaseWorker { holder, label, request, duration_ms } => {
+                self.lease_worker(*holder, label, *request, *duration_ms)
+            }
+            Command::RenewWorker { holder, worker, lease, duration_ms } => {
+                self.renew_worker(*holder, (*worker, *lease), *duration_ms)
+            }
+            Command::ReleaseWorker { holder, worker, lease } => self.release_worker(*holder, *worker, *lease),
         };
         outcome.unwrap_or_else(Reply::Refused)
     }

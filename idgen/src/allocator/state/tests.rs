@@ -1,6 +1,7 @@
 use super::*;
 use crate::IdRange;
-use crate::allocator::{DecodeError, HolderId};
+use crate::allocator::{DecodeError, HolderId, LeaseId};
+use crate::snowflake::WorkerId;
 
 const TTL_MS: u64 = HOLDER_TTL.as_secs() * 1_000;
 
@@ -223,38 +224,65 @@ fn sample() -> State {
     state
 }
 
-const SAMPLE: &[u8] = b"\x01\xf0.\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
+fn sample_with_workers() -> State {
+    let mut state = sample();
+    let duration_ms = 60_000;
+    for (holder, request) in [(1, 1), (2, 1), (1, 2)] {
+        let holder = HolderId(holder);
+        apply(&mut state, 7_000, Command::LeaseWorker { holder, label: "b".into(), request, duration_ms });
+    }
+    let worker = WorkerId::new(1).unwrap();
+    let renew = Command::RenewWorker { holder: HolderId(2), worker, lease: LeaseId(2), duration_ms };
+    apply(&mut state, 8_000, renew);
+    state
+}
+
+/// Of version 1, from before there were workers.
+const SAMPLE_V1: &[u8] = b"\x01\xf0.\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
     \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01";
+
+const SAMPLE: &[u8] = b"\x02\xc0>\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
+    \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01\
+    \x03\x01\x01\x03\x01\x01\x01b\xd86\xb8\x8b\x04\x01\x02\x02\x01b\xd86\xa0\x93\x04\x00\x03\x01\x01b\xd86\xb8\x8b\x04\x00\
+    \x02\x01\xd86\x02\xe0\xd4\x03\x06\x02\x03\x01\xd86\xd86\xb8\x8b\x04\x02\xc0>\x01\xe0\xd4\x03\x06\x01\x02\x02\xd86\xd86\xb8\x8b\x04";
 
 #[test]
 fn snapshots_are_pinned() {
-    assert_eq!(sample().encode().escape_ascii().to_string(), SAMPLE.escape_ascii().to_string());
-    assert_eq!(State::decode(SAMPLE), Ok(sample()));
+    assert_eq!(sample_with_workers().encode().escape_ascii().to_string(), SAMPLE.escape_ascii().to_string());
+    assert_eq!(State::decode(SAMPLE), Ok(sample_with_workers()));
+    assert_eq!(State::decode(SAMPLE_V1), Ok(sample()));
     assert_eq!(State::decode(&State::default().encode()), Ok(State::default()));
 }
 
 #[test]
 fn log_entries_are_pinned() {
     let entry = Stamped { at_ms: 300, command: ask("links", 10, 1, 2) };
-    let bytes = b"\x01\xac\x02\x01\x05links\x0a\x01\x01a\x02";
+    let bytes = b"\x02\xac\x02\x01\x05links\x0a\x01\x01a\x02";
+    let bytes_v1 = b"\x01\xac\x02\x01\x05links\x0a\x01\x01a\x02";
     assert_eq!(entry.encode(), bytes);
-    assert_eq!(Stamped::decode(bytes), Ok(entry));
-    assert_eq!(Stamped::decode(b"\x02\xac"), Err(DecodeError::Newer { found: 2, supported: 1 }));
+    assert_eq!([bytes, bytes_v1].map(|bytes| Stamped::decode(bytes)), [Ok(entry.clone()), Ok(entry)]);
+    let lease = Command::LeaseWorker { holder: HolderId(1), label: "a".into(), request: 2, duration_ms: 300 };
+    assert_eq!(Stamped { at_ms: 300, command: lease }.encode(), b"\x02\xac\x02\x05\x01\x01a\x02\xac\x02");
+    assert_eq!(Stamped::decode(b"\x03\xac"), Err(DecodeError::Newer { found: 3, supported: 2 }));
     let reply = Reply::Floor(7);
     assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
 }
 
 #[test]
 fn a_damaged_snapshot_is_an_error_and_never_another_state_that_breaks_a_rule() {
-    assert_eq!(State::decode(b"\x02"), Err(DecodeError::Newer { found: 2, supported: 1 }));
-    for end in 0..SAMPLE.len() {
-        assert!(matches!(State::decode(&SAMPLE[..end]), Err(DecodeError::Corrupt { .. })), "cut at {end}");
+    assert_eq!(State::decode(b"\x03"), Err(DecodeError::Newer { found: 3, supported: 2 }));
+    for (sample, end) in [SAMPLE, SAMPLE_V1].iter().flat_map(|sample| (0..sample.len()).map(move |end| (sample, end))) {
+        assert!(matches!(State::decode(&sample[..end]), Err(DecodeError::Corrupt { .. })), "cut at {end}");
     }
-    for (place, bit) in (1..SAMPLE.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
-        let mut bytes = SAMPLE.to_vec();
+    let bits = |sample: &'static [u8]| (8..8 * sample.len()).map(move |bit| (sample, bit / 8, bit % 8));
+    for (sample, place, bit) in bits(SAMPLE).chain(bits(SAMPLE_V1)) {
+        let mut bytes = sample.to_vec();
         bytes[place] ^= 1 << bit;
         if let Ok(mut state) = State::decode(&bytes) {
-            assert_eq!(state.encode(), bytes);
+            assert!(bytes[0] == 1 || state.encode() == bytes, "bit {bit} of byte {place}");
+            let lease =
+                Command::LeaseWorker { holder: HolderId(3), label: "b".into(), request: 1, duration_ms: 60_000 };
+            apply(&mut state, 9_000, lease);
             apply(&mut state, u64::MAX, ask("links", 10, 3, 1));
             assert_eq!(State::decode(&state.encode()), Ok(state), "bit {bit} of byte {place}");
         }
