@@ -4,13 +4,15 @@
 
 mod command;
 mod name;
+mod namespace;
 mod reply;
 mod stamp;
 mod state;
 mod wire;
 
-pub use command::{Command, HolderId, NamespaceSpec, Stamped};
+pub use command::{Command, HolderId, Stamped};
 pub use name::{NamespaceName, NamespaceNameError};
+pub use namespace::NamespaceSpec;
 pub use reply::{Grant, GrantId, LeaseId, NamespaceTotals, Refusal, Reply, WorkerLease};
 pub use stamp::{MAX_DRIFT, Stamper};
 pub use state::{

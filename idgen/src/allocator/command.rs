@@ -1,10 +1,14 @@
 //! What can be asked of the allocator.
 
+mod v1;
+
 use serde::{Deserialize, Serialize};
 
 use super::wire::{self, DecodeError};
-use super::{GrantId, LeaseId, NamespaceName};
+use super::{GrantId, LeaseId, NamespaceName, NamespaceSpec};
 use crate::snowflake::WorkerId;
+
+pub(super) use v1::NamespaceSpecV1;
 
 /// The version of log entries. It rises with each new command or field, and whenever a constant that decides what
 /// `apply` does is changed: replicas of two versions must never read one entry differently.
@@ -16,21 +20,10 @@ const ENTRY_VERSION: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HolderId(pub u128);
 
-/// What a namespace is made with. The start is immutable after the first grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceSpec {
-    /// The first id that may be granted.
-    pub start: u64,
-    /// One past the last id that may be granted: nothing is granted beyond, nothing wraps.
-    pub limit: u64,
-    /// The largest block one grant may have, in ids.
-    pub max_block: u64,
-}
-
 /// One command to the state machine. Its variants are numbered in the log: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Makes a namespace. Asking again with the same spec is answered as done.
+    /// Makes a namespace. Asking again with the spec it has, or was made with, is answered as done.
     CreateNamespace {
         /// Its name.
         name: NamespaceName,
@@ -59,7 +52,7 @@ pub enum Command {
         /// One past the last id that was used; the grant's start if none was.
         used_to: u64,
     },
-    /// Raises the lowest id that a namespace may still grant. Floors only rise.
+    /// Raises the lowest counter that a namespace may still grant. Floors only rise.
     RaiseFloor {
         /// Which namespace.
         namespace: NamespaceName,
@@ -104,6 +97,15 @@ pub enum Command {
         /// Which lease.
         lease: LeaseId,
     },
+    /// Sets what of a namespace may change. What is granted already stays.
+    UpdateNamespace {
+        /// Which namespace.
+        name: NamespaceName,
+        /// How many ids may be granted in total, those granted already included; `None` for as many as there are.
+        quota: Option<u64>,
+        /// The largest block one grant may have, in ids.
+        max_block: u64,
+    },
 }
 
 /// A command with the leader's time stamp: one entry of the replicated log.
@@ -126,6 +128,10 @@ impl Stamped {
     /// # Errors
     /// [`DecodeError::Newer`] if a newer version wrote them, else [`DecodeError::Corrupt`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        wire::decode(ENTRY_VERSION, bytes)
+        let (version, body) = wire::version(ENTRY_VERSION, bytes)?;
+        if version == v1::VERSION {
+            return wire::decode_body(body).map(|old: v1::StampedV1| old.into());
+        }
+        wire::decode_body(body)
     }
 }

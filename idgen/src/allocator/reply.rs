@@ -7,7 +7,7 @@ use super::{HolderId, NamespaceName, NamespaceSpec};
 use crate::IdRange;
 use crate::snowflake::WorkerId;
 
-/// The version of replies between nodes.
+/// The version of replies between nodes. Of version 1 those that name a spec are too short to be read, and so corrupt.
 const REPLY_VERSION: u8 = 2;
 
 /// The number of a grant: unique within the allocator, counting up.
@@ -25,7 +25,7 @@ pub struct Grant {
     pub id: GrantId,
     /// Where it was taken from.
     pub namespace: NamespaceName,
-    /// The ids.
+    /// The counters; with a stride of 1 they are the ids ([`NamespaceSpec::id`]).
     pub range: IdRange,
     /// Who holds it.
     pub holder: HolderId,
@@ -68,11 +68,11 @@ pub struct NamespaceTotals {
 /// The answer to one command. Its variants are numbered in snapshots and between nodes: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// The namespace exists with this spec.
+    /// The namespace exists, and has this spec now.
     Namespace {
         /// Its spec.
         spec: NamespaceSpec,
-        /// Whether this command made it (false: it was there, with the same spec).
+        /// Whether this command made it (false: it was there).
         created: bool,
     },
     /// The range that was granted; a retry is answered with the same grant.
@@ -82,7 +82,7 @@ pub enum Reply {
         /// Ids that went unused.
         unused: u64,
     },
-    /// The namespace's floor (the next id that may be granted) after the command.
+    /// The namespace's floor (the next counter that may be granted) after the command.
     Floor(u64),
     /// The highest timeline seen, after the command.
     Timeline(u64),
@@ -110,8 +110,8 @@ pub enum Refusal {
         /// What it was made with.
         spec: NamespaceSpec,
     },
-    /// The spec can't be served (empty span, no block size).
-    #[error("a namespace needs a start below its limit and a block size of 1 or more")]
+    /// The spec can't be served (no id in its span, no block size, an offset outside the stride).
+    #[error("a namespace needs a start below its limit, a block size of 1 or more, and an offset below its stride")]
     BadSpec,
     /// No more namespaces may be made.
     #[error("the limit of {0} namespaces is reached")]
@@ -166,6 +166,14 @@ pub enum Refusal {
     /// The lease is over, released, of another holder, or never was.
     #[error("the worker lease {} is not live", .0.0)]
     LeaseNotLive(LeaseId),
+    /// The namespace has ids left, but its quota is granted.
+    #[error("the quota of {quota} ids of the namespace `{namespace}` is granted")]
+    QuotaReached {
+        /// Which namespace.
+        namespace: NamespaceName,
+        /// Its quota.
+        quota: u64,
+    },
 }
 
 impl Reply {

@@ -77,9 +77,6 @@ impl State {
             if grant.range.start() < before.end || grant.range.end() > namespace.floor {
                 return Err("a live grant overlaps another or lies outside what was granted");
             }
-            if grant.range.len() > namespace.spec.max_block {
-                return Err("a live grant is larger than a block");
-            }
             *before = Seen { end: grant.range.end(), live: before.live + grant.range.len() };
         }
         Ok(seen)
@@ -88,7 +85,10 @@ impl State {
     fn check_namespaces(&self, live: &BTreeMap<&NamespaceName, Seen>) -> Result<(), &'static str> {
         for (name, namespace) in &self.namespaces {
             let (spec, totals) = (&namespace.spec, &namespace.totals);
-            if !spec.is_servable() || namespace.floor < spec.start || namespace.floor > spec.limit {
+            if !spec.is_servable() || !namespace.made_with.is_servable(*spec) {
+                return Err("a namespace's spec can't be served");
+            }
+            if namespace.floor < spec.start || namespace.floor > spec.counter_limit() {
                 return Err("a namespace's floor lies outside its span");
             }
             let sum = [totals.live, totals.used, totals.returned, totals.lost]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::IdRange;
-use crate::allocator::{DecodeError, HolderId, LeaseId};
+use crate::allocator::{DecodeError, HolderId, LeaseId, Refusal};
 use crate::snowflake::WorkerId;
 
 const TTL_MS: u64 = HOLDER_TTL.as_secs() * 1_000;
@@ -10,7 +10,7 @@ fn name(text: &str) -> NamespaceName {
 }
 
 fn spec(start: u64, limit: u64, max_block: u64) -> NamespaceSpec {
-    NamespaceSpec { start, limit, max_block }
+    NamespaceSpec::contiguous(start, limit, max_block)
 }
 
 fn create(text: &str, spec: NamespaceSpec) -> Command {
@@ -63,6 +63,50 @@ fn a_namespace_is_made_once() {
         assert_eq!(apply(&mut state, 0, create("other", bad)), Reply::Refused(Refusal::BadSpec));
     }
     assert_eq!(state.namespaces().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["links"]);
+}
+
+fn update(text: &str, quota: Option<u64>, max_block: u64) -> Command {
+    Command::UpdateNamespace { name: name(text), quota, max_block }
+}
+
+#[test]
+fn quota_and_block_limit_may_change_and_nothing_else_does() {
+    let mut state = with_links();
+    let changed = NamespaceSpec { quota: Some(25), ..spec(100, 200, 20) };
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 10, 1, 1))).1, range(100, 110));
+    let reply = Reply::Namespace { spec: changed, created: false };
+    assert_eq!(apply(&mut state, 0, update("links", Some(25), 20)), reply);
+    // Whoever makes it again, as it was made or as it is, hears what it is.
+    for again in [spec(100, 200, 30), changed] {
+        assert_eq!(apply(&mut state, 0, create("links", again)), reply);
+    }
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 99, 1, 2))).1, range(110, 125));
+    let reached = Reply::Refused(Refusal::QuotaReached { namespace: name("links"), quota: 25 });
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 3)), reached);
+    apply(&mut state, 0, update("links", Some(5), 1));
+    assert_eq!(State::decode(&state.encode()), Ok(state.clone()), "larger grants from before stay");
+    let reached = Reply::Refused(Refusal::QuotaReached { namespace: name("links"), quota: 5 });
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 4)), reached);
+    apply(&mut state, 0, update("links", None, u64::MAX));
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", u64::MAX, 1, 5))).1, range(125, 200));
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 6)), Reply::Refused(Refusal::Exhausted(name("links"))));
+    assert_eq!(apply(&mut state, 0, update("links", None, 0)), Reply::Refused(Refusal::BadSpec));
+    let unknown = Reply::Refused(Refusal::UnknownNamespace(name("gone")));
+    assert_eq!(apply(&mut state, 0, update("gone", None, 1)), unknown);
+}
+
+#[test]
+fn a_namespace_with_a_stride_is_granted_to_the_last_id_below_its_limit() {
+    let mut state = State::default();
+    let region = NamespaceSpec { stride: 4, offset: 3, ..spec(u64::MAX - 10, u64::MAX, u64::MAX) };
+    apply(&mut state, 0, create("links", region));
+    let (_, counters) = granted(&apply(&mut state, 0, ask("links", u64::MAX, 1, 1)));
+    let ids: Vec<_> = (counters.start()..counters.end()).map(|it| region.id(it).unwrap()).collect();
+    assert_eq!(ids, [u64::MAX - 7, u64::MAX - 3]);
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 2)), Reply::Refused(Refusal::Exhausted(name("links"))));
+    let floor = u64::MAX - 7;
+    let raise = Command::RaiseFloor { namespace: name("links"), floor };
+    assert_eq!(apply(&mut state, 0, raise), Reply::Refused(Refusal::FloorPastLimit { floor }));
 }
 
 #[test]
@@ -241,7 +285,7 @@ fn sample_with_workers() -> State {
 const SAMPLE_V1: &[u8] = b"\x01\xf0.\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
     \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01";
 
-const SAMPLE: &[u8] = b"\x02\xc0>\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
+const SAMPLE: &[u8] = b"\x02\xc0>\x03\x02\x01\x05linksd\xc8\x01\x1e\x01\x00\x00\x00\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
     \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01\
     \x03\x01\x01\x03\x01\x01\x01b\xd86\xb8\x8b\x04\x01\x02\x02\x01b\xd86\xa0\x93\x04\x00\x03\x01\x01b\xd86\xb8\x8b\x04\x00\
     \x02\x01\xd86\x02\xe0\xd4\x03\x06\x02\x03\x01\xd86\xd86\xb8\x8b\x04\x02\xc0>\x01\xe0\xd4\x03\x06\x01\x02\x02\xd86\xd86\xb8\x8b\x04";
@@ -261,6 +305,9 @@ fn log_entries_are_pinned() {
     let bytes_v1 = b"\x01\xac\x02\x01\x05links\x0a\x01\x01a\x02";
     assert_eq!(entry.encode(), bytes);
     assert_eq!([bytes, bytes_v1].map(|bytes| Stamped::decode(bytes)), [Ok(entry.clone()), Ok(entry)]);
+    let made = Stamped { at_ms: 1, command: create("a", spec(1, 2, 3)) };
+    assert_eq!(made.encode(), b"\x02\x01\x00\x01a\x01\x02\x03\x01\x00\x00");
+    assert_eq!(Stamped::decode(b"\x01\x01\x00\x01a\x01\x02\x03"), Ok(made));
     let lease = Command::LeaseWorker { holder: HolderId(1), label: "a".into(), request: 2, duration_ms: 300 };
     assert_eq!(Stamped { at_ms: 300, command: lease }.encode(), b"\x02\xac\x02\x05\x01\x01a\x02\xac\x02");
     assert_eq!(Stamped::decode(b"\x03\xac"), Err(DecodeError::Newer { found: 3, supported: 2 }));
@@ -299,7 +346,7 @@ fn a_snapshot_that_breaks_a_rule_is_refused() {
         |state| state.live.clear(),
         |state| state.namespaces.get_mut(&name("links")).unwrap().floor = 115,
         |state| state.namespaces.get_mut(&name("links")).unwrap().totals.lost = 1,
-        |state| state.namespaces.get_mut(&name("links")).unwrap().spec.max_block = 9,
+        |state| state.namespaces.get_mut(&name("links")).unwrap().spec.stride = 0,
         |state| {
             let grant = state.live.values().next().unwrap().clone();
             state.live.insert(GrantId(1), grant);
