@@ -10,8 +10,10 @@
 //! - [`demand`]: how many ids are needed, from the rate at which they go
 //! - [`key`]: primary keys, their codes, and where an alias lives
 //! - [`lane`]: the shares of the sources of ids
+//! - [`lease`]: a worker lease in its holder's hands
 //! - [`pool`]: ids in hand, given out without a lock
 //! - [`range`]: half-open ranges of ids
+//! - [`snowflake`]: the layout of Snowflake ids
 //! - `permutation`: FF1, which hides the order of keys in their codes
 
 pub mod allocator;
@@ -20,8 +22,10 @@ pub mod code_key;
 pub mod demand;
 pub mod key;
 pub mod lane;
+pub mod lease;
 pub mod pool;
 pub mod range;
+pub mod snowflake;
 
 mod permutation;
 mod sync;
@@ -30,5 +34,6 @@ pub use code_key::{CodeKey, CodeKeyError};
 pub use demand::Demand;
 pub use key::{AliasPlace, Code, Key, KeyCodec, NotACode, NotAKey};
 pub use lane::Lane;
+pub use lease::WorkerWindow;
 pub use pool::{BlockUse, Filler, InstallError, Pool};
 pub use range::IdRange;

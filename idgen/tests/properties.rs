@@ -6,3 +6,5 @@ mod allocator;
 mod codes;
 #[path = "properties/lanes.rs"]
 mod lanes;
+#[path = "properties/workers.rs"]
+mod workers;

@@ -1,13 +1,18 @@
 //! What can be asked of the allocator.
 
+mod v1;
+
 use serde::{Deserialize, Serialize};
 
 use super::wire::{self, DecodeError};
-use super::{GrantId, NamespaceName};
+use super::{GrantId, LeaseId, NamespaceName, NamespaceSpec};
+use crate::snowflake::WorkerId;
+
+pub(super) use v1::NamespaceSpecV1;
 
 /// The version of log entries. It rises with each new command or field, and whenever a constant that decides what
 /// `apply` does is changed: replicas of two versions must never read one entry differently.
-const ENTRY_VERSION: u8 = 1;
+const ENTRY_VERSION: u8 = 2;
 
 /// A process that holds ranges: a random 128-bit number drawn at each process start.
 ///
@@ -15,21 +20,10 @@ const ENTRY_VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HolderId(pub u128);
 
-/// What a namespace is made with. The start is immutable after the first grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceSpec {
-    /// The first id that may be granted.
-    pub start: u64,
-    /// One past the last id that may be granted: nothing is granted beyond, nothing wraps.
-    pub limit: u64,
-    /// The largest block one grant may have, in ids.
-    pub max_block: u64,
-}
-
 /// One command to the state machine. Its variants are numbered in the log: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Makes a namespace. Asking again with the same spec is answered as done.
+    /// Makes a namespace. Asking again with the spec it has, or was made with, is answered as done.
     CreateNamespace {
         /// Its name.
         name: NamespaceName,
@@ -58,7 +52,7 @@ pub enum Command {
         /// One past the last id that was used; the grant's start if none was.
         used_to: u64,
     },
-    /// Raises the lowest id that a namespace may still grant. Floors only rise.
+    /// Raises the lowest counter that a namespace may still grant. Floors only rise.
     RaiseFloor {
         /// Which namespace.
         namespace: NamespaceName,
@@ -69,6 +63,48 @@ pub enum Command {
     RaiseTimeline {
         /// A timeline that was seen.
         timeline: u64,
+    },
+    /// Takes a worker id for Snowflake ids. Idempotent by (holder, request). A holder has one lease: asking again under
+    /// another number gives up the one before.
+    LeaseWorker {
+        /// Who asks.
+        holder: HolderId,
+        /// What people call the holder; a label.
+        label: String,
+        /// The holder's request number: it counts up over its requests for workers, apart from those for grants, from
+        /// 1, and a retry repeats it.
+        request: u64,
+        /// How long the lease is to last.
+        duration_ms: u64,
+    },
+    /// Prolongs a lease that is not over yet. Repeating it does no harm.
+    RenewWorker {
+        /// Whose lease.
+        holder: HolderId,
+        /// Of which worker id.
+        worker: WorkerId,
+        /// Which lease.
+        lease: LeaseId,
+        /// How long it is to last from now; an end that is later already stays.
+        duration_ms: u64,
+    },
+    /// Frees a worker id early. Its window stays spent: the next lease begins after it.
+    ReleaseWorker {
+        /// Whose lease.
+        holder: HolderId,
+        /// Of which worker id.
+        worker: WorkerId,
+        /// Which lease.
+        lease: LeaseId,
+    },
+    /// Sets what of a namespace may change. What is granted already stays.
+    UpdateNamespace {
+        /// Which namespace.
+        name: NamespaceName,
+        /// How many ids may be granted in total, those granted already included; `None` for as many as there are.
+        quota: Option<u64>,
+        /// The largest block one grant may have, in ids.
+        max_block: u64,
     },
 }
 
@@ -92,6 +128,10 @@ impl Stamped {
     /// # Errors
     /// [`DecodeError::Newer`] if a newer version wrote them, else [`DecodeError::Corrupt`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        wire::decode(ENTRY_VERSION, bytes)
+        let (version, body) = wire::version(ENTRY_VERSION, bytes)?;
+        if version == v1::VERSION {
+            return wire::decode_body(body).map(|old: v1::StampedV1| old.into());
+        }
+        wire::decode_body(body)
     }
 }

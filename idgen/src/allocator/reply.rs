@@ -5,13 +5,18 @@ use serde::{Deserialize, Serialize};
 use super::wire::{self, DecodeError};
 use super::{HolderId, NamespaceName, NamespaceSpec};
 use crate::IdRange;
+use crate::snowflake::WorkerId;
 
-/// The version of replies between nodes.
-const REPLY_VERSION: u8 = 1;
+/// The version of replies between nodes. Of version 1 those that name a spec are too short to be read, and so corrupt.
+const REPLY_VERSION: u8 = 2;
 
 /// The number of a grant: unique within the allocator, counting up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GrantId(pub u64);
+
+/// The number of a worker lease: unique within the allocator, counting up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LeaseId(pub u64);
 
 /// A range that now belongs to a holder, for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,12 +25,29 @@ pub struct Grant {
     pub id: GrantId,
     /// Where it was taken from.
     pub namespace: NamespaceName,
-    /// The ids.
+    /// The counters; with a stride of 1 they are the ids ([`NamespaceSpec::id`]).
     pub range: IdRange,
     /// Who holds it.
     pub holder: HolderId,
     /// When it was granted: the stamped time, Unix milliseconds.
     pub granted_at_ms: u64,
+}
+
+/// A worker id that a holder may use for ids with timestamps in `[not_before_ms, lease_until_ms)`, and no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerLease {
+    /// The worker id.
+    pub worker: WorkerId,
+    /// The lease's number; renewing and releasing name it.
+    pub lease: LeaseId,
+    /// Who holds it.
+    pub holder: HolderId,
+    /// When this was decided: the stamped time, Unix milliseconds.
+    pub stamped_at_ms: u64,
+    /// The first Unix millisecond of the window: no earlier than the end of the worker id's last window.
+    pub not_before_ms: u64,
+    /// One past the window's last Unix millisecond.
+    pub lease_until_ms: u64,
 }
 
 /// How a namespace's ids were spent. `granted = live + used + returned + lost` at every moment.
@@ -43,14 +65,14 @@ pub struct NamespaceTotals {
     pub lost: u64,
 }
 
-/// The answer to one command.
+/// The answer to one command. Its variants are numbered in snapshots and between nodes: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// The namespace exists with this spec.
+    /// The namespace exists, and has this spec now.
     Namespace {
         /// Its spec.
         spec: NamespaceSpec,
-        /// Whether this command made it (false: it was there, with the same spec).
+        /// Whether this command made it (false: it was there).
         created: bool,
     },
     /// The range that was granted; a retry is answered with the same grant.
@@ -60,12 +82,18 @@ pub enum Reply {
         /// Ids that went unused.
         unused: u64,
     },
-    /// The namespace's floor (the next id that may be granted) after the command.
+    /// The namespace's floor (the next counter that may be granted) after the command.
     Floor(u64),
     /// The highest timeline seen, after the command.
     Timeline(u64),
     /// Nothing was changed, and why.
     Refused(Refusal),
+    /// The worker lease that was granted; a retry is answered with the same.
+    WorkerLeased(WorkerLease),
+    /// The worker lease as it stands after a renewal.
+    WorkerRenewed(WorkerLease),
+    /// The worker lease is over.
+    WorkerReleased,
 }
 
 /// Why a command was refused. A refusal takes no ids; it may be remembered as the answer to a request number.
@@ -82,8 +110,8 @@ pub enum Refusal {
         /// What it was made with.
         spec: NamespaceSpec,
     },
-    /// The spec can't be served (empty span, no block size).
-    #[error("a namespace needs a start below its limit and a block size of 1 or more")]
+    /// The spec can't be served (no id in its span, no block size, an offset outside the stride).
+    #[error("a namespace needs a start below its limit, a block size of 1 or more, and an offset below its stride")]
     BadSpec,
     /// No more namespaces may be made.
     #[error("the limit of {0} namespaces is reached")]
@@ -120,6 +148,31 @@ pub enum Refusal {
     FloorPastLimit {
         /// What was asked for.
         floor: u64,
+    },
+    /// A worker lease of that length is not given.
+    #[error("a worker lease lasts {shortest_ms} to {longest_ms} ms")]
+    BadLeaseDuration {
+        /// The shortest.
+        shortest_ms: u64,
+        /// The longest.
+        longest_ms: u64,
+    },
+    /// Every worker id is leased, or its last window ends too far in the future.
+    #[error("no worker id is free before {free_at_ms} (Unix ms)")]
+    NoWorkerFree {
+        /// When the first may be free, Unix milliseconds, if it is not renewed.
+        free_at_ms: u64,
+    },
+    /// The lease is over, released, of another holder, or never was.
+    #[error("the worker lease {} is not live", .0.0)]
+    LeaseNotLive(LeaseId),
+    /// The namespace has ids left, but its quota is granted.
+    #[error("the quota of {quota} ids of the namespace `{namespace}` is granted")]
+    QuotaReached {
+        /// Which namespace.
+        namespace: NamespaceName,
+        /// Its quota.
+        quota: u64,
     },
 }
 

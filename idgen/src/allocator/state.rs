@@ -5,20 +5,28 @@
 //!
 //! **Invariant: within a namespace granted ranges are disjoint, and each starts at or above every range granted
 //! before.** It rests on one thing: `floor` only rises, and a grant is cut off at `floor` in the same step that raises
-//! it. All the rest here is idempotence and accounting.
+//! it. All the rest here is idempotence and accounting. Worker leases have a like rule of their own, in `workers`.
 
 mod grants;
 mod holders;
+mod namespaces;
 mod snapshot;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, GrantId, NamespaceName, NamespaceSpec, NamespaceTotals, Refusal, Reply, Stamped};
+use super::{Command, GrantId, NamespaceName, NamespaceSpec, NamespaceTotals, Reply, Stamped};
 use grants::LiveGrant;
 use holders::Holders;
+use namespaces::Namespace;
+use workers::Workers;
+
+pub use workers::{
+    MAX_WORKER_HOLDERS, MAX_WORKER_LEASE, MAX_WORKER_WAIT, MIN_WORKER_LEASE, WorkerStatus, WorkerTotals,
+};
 
 /// How many namespaces there may be.
 pub const MAX_NAMESPACES: u32 = 10_000;
@@ -42,6 +50,7 @@ pub struct State {
     namespaces: BTreeMap<NamespaceName, Namespace>,
     holders: Holders,
     live: BTreeMap<GrantId, LiveGrant>,
+    workers: Workers,
 }
 
 /// A namespace as it stands.
@@ -49,20 +58,12 @@ pub struct State {
 pub struct NamespaceStatus<'a> {
     /// Its name.
     pub name: &'a NamespaceName,
-    /// What it was made with.
+    /// What it was made with, and what was changed since.
     pub spec: NamespaceSpec,
-    /// The next id that may be granted.
+    /// The next counter that may be granted.
     pub floor: u64,
     /// How its ids were spent.
     pub totals: NamespaceTotals,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Namespace {
-    spec: NamespaceSpec,
-    /// Everything below is granted or skipped, for ever.
-    floor: u64,
-    totals: NamespaceTotals,
 }
 
 impl State {
@@ -84,6 +85,14 @@ impl State {
                 self.timeline = self.timeline.max(*timeline);
                 Ok(Reply::Timeline(self.timeline))
             }
+            Command::LeaseWorker { holder, label, request, duration_ms } => {
+                self.lease_worker(*holder, label, *request, *duration_ms)
+            }
+            Command::RenewWorker { holder, worker, lease, duration_ms } => {
+                self.renew_worker(*holder, (*worker, *lease), *duration_ms)
+            }
+            Command::UpdateNamespace { name, quota, max_block } => self.update_namespace(name, *quota, *max_block),
+            Command::ReleaseWorker { holder, worker, lease } => self.release_worker(*holder, *worker, *lease),
         };
         outcome.unwrap_or_else(Reply::Refused)
     }
@@ -108,7 +117,7 @@ impl State {
         self.namespaces.get_key_value(name).map(|(name, namespace)| namespace.status(name))
     }
 
-    /// The next id that the namespace may grant.
+    /// The next counter that the namespace may grant.
     pub fn floor(&self, name: &NamespaceName) -> Option<u64> {
         self.namespaces.get(name).map(|namespace| namespace.floor)
     }
@@ -121,46 +130,6 @@ impl State {
     /// How many holders are remembered.
     pub fn holders(&self) -> usize {
         self.holders.len()
-    }
-
-    fn create_namespace(&mut self, name: &NamespaceName, spec: NamespaceSpec) -> Result<Reply, Refusal> {
-        if let Some(namespace) = self.namespaces.get(name) {
-            if namespace.spec == spec {
-                return Ok(Reply::Namespace { spec, created: false });
-            }
-            return Err(Refusal::NamespaceDiffers { name: name.clone(), spec: namespace.spec });
-        }
-        if !spec.is_servable() {
-            return Err(Refusal::BadSpec);
-        }
-        if self.namespaces.len() >= MAX_NAMESPACES as usize {
-            return Err(Refusal::TooManyNamespaces(MAX_NAMESPACES));
-        }
-        let namespace = Namespace { spec, floor: spec.start, totals: NamespaceTotals::default() };
-        self.namespaces.insert(name.clone(), namespace);
-        Ok(Reply::Namespace { spec, created: true })
-    }
-
-    /// The ids that are skipped were never granted, so the totals stay as they are.
-    fn raise_floor(&mut self, name: &NamespaceName, floor: u64) -> Result<Reply, Refusal> {
-        let namespace = self.namespaces.get_mut(name).ok_or_else(|| Refusal::UnknownNamespace(name.clone()))?;
-        if floor > namespace.spec.limit {
-            return Err(Refusal::FloorPastLimit { floor });
-        }
-        namespace.floor = namespace.floor.max(floor);
-        Ok(Reply::Floor(namespace.floor))
-    }
-}
-
-impl NamespaceSpec {
-    const fn is_servable(&self) -> bool {
-        self.start < self.limit && self.max_block > 0
-    }
-}
-
-impl Namespace {
-    const fn status<'a>(&self, name: &'a NamespaceName) -> NamespaceStatus<'a> {
-        NamespaceStatus { name, spec: self.spec, floor: self.floor, totals: self.totals }
     }
 }
 

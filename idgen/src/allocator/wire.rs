@@ -35,6 +35,11 @@ pub(super) fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
 }
 
 pub(super) fn decode<T: DeserializeOwned>(supported: u8, bytes: &[u8]) -> Result<T, DecodeError> {
+    version(supported, bytes).and_then(|(_, body)| decode_body(body))
+}
+
+/// The version of `bytes`, from 1 to `supported`, and what follows it.
+pub(super) fn version(supported: u8, bytes: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
     let (&found, body) = bytes.split_first().ok_or_else(|| DecodeError::corrupt("there are none"))?;
     if found > supported {
         return Err(DecodeError::Newer { found, supported });
@@ -42,6 +47,10 @@ pub(super) fn decode<T: DeserializeOwned>(supported: u8, bytes: &[u8]) -> Result
     if found == 0 {
         return Err(DecodeError::corrupt("there is no version 0"));
     }
+    Ok((found, body))
+}
+
+pub(super) fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(body).map_err(|error| DecodeError::corrupt(error.to_string()))?;
     if !rest.is_empty() {
         return Err(DecodeError::corrupt(format!("{} bytes too many", rest.len())));

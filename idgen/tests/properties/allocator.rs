@@ -19,6 +19,7 @@ enum Step {
     AskStale { holder: usize, back: u64 },
     RestartHolder { holder: usize },
     Return { grant: usize, holder: usize, offset: u64 },
+    Update { namespace: usize, quota: Option<u64>, max_block: u64 },
     RaiseFloor { namespace: usize, by: u64 },
     RaiseTimeline { timeline: u64 },
     MoveClock { to_ms: u64 },
@@ -29,11 +30,17 @@ const NAMES: [&str; 3] = ["links", "orders", "small"];
 const HOLDERS: usize = 3;
 
 const fn spec(start: u64, limit: u64, max_block: u64) -> NamespaceSpec {
-    NamespaceSpec { start, limit, max_block }
+    NamespaceSpec::contiguous(start, limit, max_block)
 }
 
-const SPECS: [NamespaceSpec; 4] =
-    [spec(0, u64::MAX, 1_000), spec(500, 520, 7), spec(u64::MAX - 90, u64::MAX, u64::MAX), spec(3, 3, 1)];
+const SPECS: [NamespaceSpec; 6] = [
+    spec(0, u64::MAX, 1_000),
+    spec(500, 520, 7),
+    spec(u64::MAX - 90, u64::MAX, u64::MAX),
+    spec(3, 3, 1),
+    NamespaceSpec { stride: 3, offset: 2, quota: Some(12), ..spec(u64::MAX - 90, u64::MAX, 9) },
+    NamespaceSpec { stride: 7, offset: 6, ..spec(500, 600, 7) },
+];
 
 fn any_step() -> impl Strategy<Value = Step> {
     let ttl_ms = HOLDER_TTL.as_secs() * 1_000;
@@ -48,6 +55,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => holder.clone().prop_map(|holder| Step::RestartHolder { holder }),
         4 => (0..20_usize, holder, 0..30_u64)
             .prop_map(|(grant, holder, offset)| Step::Return { grant, holder, offset }),
+        2 => (namespace.clone(), prop::option::of(0..40_u64), prop_oneof![0..20_u64, Just(u64::MAX)])
+            .prop_map(|(namespace, quota, max_block)| Step::Update { namespace, quota, max_block }),
         2 => (namespace, 0..50_u64).prop_map(|(namespace, by)| Step::RaiseFloor { namespace, by }),
         1 => any::<u64>().prop_map(|timeline| Step::RaiseTimeline { timeline }),
         2 => (0..4 * ttl_ms).prop_map(|to_ms| Step::MoveClock { to_ms }),
@@ -136,8 +145,16 @@ impl World {
         let end = self.ends.entry(grant.namespace.clone()).or_default();
         assert!(grant.range.start() >= *end, "{grant:?} starts below {end}");
         *end = grant.range.end();
-        let spec = self.state.namespace(&grant.namespace).expect("it was granted from").spec;
-        assert!(grant.range.start() >= spec.start && grant.range.end() <= spec.limit);
+        let status = self.state.namespace(&grant.namespace).expect("it was granted from");
+        let spec = status.spec;
+        assert!(spec.quota.is_none_or(|quota| status.totals.granted <= quota), "{grant:?} is past {spec:?}");
+        for counter in [grant.range.start(), grant.range.end() - 1] {
+            let id = spec.id(counter).expect("each counter granted is an id");
+            assert!(
+                id >= spec.start && id < spec.limit && id % spec.stride == (spec.start + spec.offset) % spec.stride
+            );
+            assert_eq!(spec.counter(id), Some(counter));
+        }
         assert!(grant.range.len() <= spec.max_block);
         self.grants.push(grant.clone());
     }
@@ -170,6 +187,13 @@ impl World {
                 self.next_id += 1;
             }
             Step::Return { grant, holder, offset } => self.give_back(grant, holder, offset),
+            Step::Update { namespace, quota, max_block } => {
+                let before = self.state.namespace(&name(namespace)).map(|it| it.spec);
+                self.apply(Command::UpdateNamespace { name: name(namespace), quota, max_block });
+                let after = self.state.namespace(&name(namespace)).map(|it| it.spec);
+                let changed = before.map(|spec| NamespaceSpec { quota, max_block, ..spec });
+                assert_eq!(after, if max_block == 0 { before } else { changed });
+            }
             Step::RaiseFloor { namespace, by } => {
                 let before = self.state.floor(&name(namespace)).unwrap_or(0);
                 let floor = before.saturating_add(by).saturating_sub(10);
@@ -247,6 +271,26 @@ impl World {
     }
 }
 
+/// Every id of a region, drawn from an allocator of its own until it refuses.
+fn drain(spec: NamespaceSpec) -> Vec<u64> {
+    let mut state = State::default();
+    let namespace = name(1);
+    state.apply(&Stamped { at_ms: 0, command: Command::CreateNamespace { name: namespace.clone(), spec } });
+    let mut ids = Vec::new();
+    for request in 1.. {
+        let ask = Command::Grant {
+            namespace: namespace.clone(),
+            want: 9,
+            holder: HolderId(1),
+            label: String::new(),
+            request,
+        };
+        let Reply::Granted(grant) = state.apply(&Stamped { at_ms: 0, command: ask }) else { break };
+        ids.extend((grant.range.start()..grant.range.end()).map(|it| spec.id(it).expect("it was granted")));
+    }
+    ids
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -263,12 +307,44 @@ proptest! {
     }
 
     #[test]
+    fn two_regions_never_share_an_id_and_together_leave_none_out(
+        start in prop_oneof![0..1_000_u64, u64::MAX - 200..u64::MAX - 100],
+        span in 1..100_u64,
+        stride in 1..9_u64,
+    ) {
+        let plain = NamespaceSpec::contiguous(start, start + span, 10);
+        let mut ids: Vec<u64> = (0..stride)
+            .flat_map(|offset| drain(NamespaceSpec { stride, offset, ..plain }))
+            .collect();
+        ids.sort_unstable();
+        prop_assert_eq!(ids, (start..start + span).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn ids_and_counters_are_one_to_one_and_nothing_wraps(
+        (start, limit, stride, offset) in any::<(u64, u64, u64, u64)>(),
+        (counter, id) in any::<(u64, u64)>(),
+    ) {
+        for (start, stride) in [(start, stride), (start, stride % 1_000), (start % 1_000, stride % 1_000)] {
+            let offset = offset.checked_rem(stride).unwrap_or(0);
+            let spec = NamespaceSpec { stride, offset, ..NamespaceSpec::contiguous(start, limit, 1) };
+            if let Some(id) = spec.id(counter) {
+                prop_assert!(id >= start && id < limit && spec.counter(id) == Some(counter));
+            }
+            if let Some(counter) = spec.counter(id) {
+                prop_assert_eq!(spec.id(counter), Some(id));
+            }
+        }
+    }
+
+    #[test]
     fn bytes_of_any_kind_are_a_state_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Some(version) = bytes.first_mut() {
-            *version %= 3;
+            *version %= 4;
         }
         if let Ok(state) = State::decode(&bytes) {
-            prop_assert_eq!(state.encode(), bytes);
+            prop_assert!(bytes.first() == Some(&1) || state.encode() == bytes, "only version 1 is written otherwise");
+            prop_assert_eq!(State::decode(&state.encode()), Ok(state));
         }
     }
 

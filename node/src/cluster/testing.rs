@@ -174,7 +174,7 @@ pub(super) fn links() -> NamespaceName {
 }
 
 pub(super) fn create_links() -> Command {
-    Command::CreateNamespace { name: links(), spec: NamespaceSpec { start: 1, limit: 1 << 40, max_block: 1 << 20 } }
+    Command::CreateNamespace { name: links(), spec: NamespaceSpec::contiguous(1, 1 << 40, 1 << 20) }
 }
 
 pub(super) fn grant(holder: u128, request: u64) -> Command {

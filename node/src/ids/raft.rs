@@ -134,7 +134,7 @@ impl RaftIds {
 
 /// The namespace of links is the whole Raft lane: its ids are the lane's counters.
 pub fn links_spec() -> NamespaceSpec {
-    NamespaceSpec { start: 0, limit: Lane::CAPACITY, max_block: MAX_BLOCK }
+    NamespaceSpec::contiguous(0, Lane::CAPACITY, MAX_BLOCK)
 }
 
 impl Context {

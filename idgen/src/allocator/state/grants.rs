@@ -55,7 +55,7 @@ impl State {
         if want == 0 {
             return Err(Refusal::NothingWanted);
         }
-        let range = namespace.cut(want).ok_or_else(|| Refusal::Exhausted(name.clone()))?;
+        let range = namespace.cut(name, want)?;
         self.last_grant += 1;
         let id = GrantId(self.last_grant);
         self.live.insert(id, LiveGrant { namespace: name.clone(), range, holder });
@@ -112,17 +112,5 @@ impl State {
         let namespace = self.namespaces.get_mut(&grant.namespace).expect("namespaces are never removed");
         namespace.totals.live -= grant.range.len();
         namespace
-    }
-}
-
-impl Namespace {
-    /// Moves the floor up and gives what lay between: at most `want` and one block, `None` at the limit.
-    fn cut(&mut self, want: u64) -> Option<IdRange> {
-        let size = want.min(self.spec.max_block).min(self.spec.limit - self.floor);
-        let range = IdRange::new(self.floor, self.floor + size).ok()?;
-        self.floor = range.end();
-        self.totals.granted += size;
-        self.totals.live += size;
-        Some(range)
     }
 }

@@ -105,11 +105,15 @@ impl Holders {
 impl Holder {
     /// A holder's answer; when it was seen and what it holds is up to [`Holders::answer`].
     pub(super) fn new(label: &str, request: u64, asked: Asked, reply: Reply) -> Self {
-        let label = label[..label.floor_char_boundary(MAX_LABEL_BYTES)].to_owned();
-        Self { label, seen_ms: 0, request, asked, reply, held: BTreeSet::new() }
+        Self { label: bounded_label(label), seen_ms: 0, request, asked, reply, held: BTreeSet::new() }
     }
+}
 
-    pub(super) fn label_is_bounded(&self) -> bool {
-        self.label.len() <= MAX_LABEL_BYTES
-    }
+/// As much of a label as is kept.
+pub(super) fn bounded_label(label: &str) -> String {
+    label[..label.floor_char_boundary(MAX_LABEL_BYTES)].to_owned()
+}
+
+pub(super) const fn label_is_bounded(label: &str) -> bool {
+    label.len() <= MAX_LABEL_BYTES
 }

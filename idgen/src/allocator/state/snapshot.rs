@@ -3,14 +3,18 @@
 //! Reading checks every rule that `apply` keeps, so a damaged snapshot is an error and never a state that grants an id
 //! twice or panics later.
 
+mod v1;
+
 use std::collections::BTreeMap;
 
+use super::holders::label_is_bounded;
 use super::{MAX_NAMESPACES, State};
 use crate::allocator::wire::{self, DecodeError};
 use crate::allocator::{NamespaceName, Reply};
+use v1::StateV1;
 
 /// The version of snapshots. It rises with each change of the state's fields; older versions are read for ever.
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 
 /// What the live grants of one namespace add up to so far.
 #[derive(Default)]
@@ -30,14 +34,23 @@ impl State {
     /// # Errors
     /// [`DecodeError::Newer`] if a newer version wrote it, [`DecodeError::Corrupt`] if it is damaged or breaks a rule.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut state: Self = wire::decode(STATE_VERSION, bytes)?;
+        let (version, body) = wire::version(STATE_VERSION, bytes)?;
+        let (mut state, again) = if version == v1::VERSION {
+            let old: StateV1 = wire::decode_body(body)?;
+            let again = wire::encode(v1::VERSION, &old);
+            (Self::from(old), again)
+        } else {
+            let state: Self = wire::decode_body(body)?;
+            let again = state.encode();
+            (state, again)
+        };
+        // Maps with an entry twice, and numbers with needless bytes, read well but are not what was written.
+        if again != bytes {
+            return Err(DecodeError::corrupt("it is not written as it would be"));
+        }
         let grants = state.live.iter().map(|(&id, grant)| (grant.holder, id));
         state.holders.index(grants).ok_or_else(|| DecodeError::corrupt("a live grant has no holder"))?;
         state.check().map_err(DecodeError::corrupt)?;
-        // Maps with an entry twice, and numbers with needless bytes, read well but are not what was written.
-        if state.encode() != bytes {
-            return Err(DecodeError::corrupt("it is not written as it would be"));
-        }
         Ok(state)
     }
 
@@ -48,7 +61,8 @@ impl State {
         }
         let live = self.check_grants()?;
         self.check_namespaces(&live)?;
-        self.check_holders()
+        self.check_holders()?;
+        self.workers.check(self.clock_ms)
     }
 
     /// Grants in the order of their numbers must ascend within each namespace, below its floor.
@@ -63,9 +77,6 @@ impl State {
             if grant.range.start() < before.end || grant.range.end() > namespace.floor {
                 return Err("a live grant overlaps another or lies outside what was granted");
             }
-            if grant.range.len() > namespace.spec.max_block {
-                return Err("a live grant is larger than a block");
-            }
             *before = Seen { end: grant.range.end(), live: before.live + grant.range.len() };
         }
         Ok(seen)
@@ -74,7 +85,10 @@ impl State {
     fn check_namespaces(&self, live: &BTreeMap<&NamespaceName, Seen>) -> Result<(), &'static str> {
         for (name, namespace) in &self.namespaces {
             let (spec, totals) = (&namespace.spec, &namespace.totals);
-            if !spec.is_servable() || namespace.floor < spec.start || namespace.floor > spec.limit {
+            if !spec.is_servable() || !namespace.made_with.is_servable(*spec) {
+                return Err("a namespace's spec can't be served");
+            }
+            if namespace.floor < spec.start || namespace.floor > spec.counter_limit() {
                 return Err("a namespace's floor lies outside its span");
             }
             let sum = [totals.live, totals.used, totals.returned, totals.lost]
@@ -92,7 +106,7 @@ impl State {
 
     fn check_holders(&self) -> Result<(), &'static str> {
         for (&id, holder) in self.holders.iter() {
-            if holder.request == 0 || holder.seen_ms > self.clock_ms || !holder.label_is_bounded() {
+            if holder.request == 0 || holder.seen_ms > self.clock_ms || !label_is_bounded(&holder.label) {
                 return Err("a holder's request, time or label is out of bounds");
             }
             let is_answer = match &holder.reply {

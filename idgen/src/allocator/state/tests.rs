@@ -1,6 +1,7 @@
 use super::*;
 use crate::IdRange;
-use crate::allocator::{DecodeError, HolderId};
+use crate::allocator::{DecodeError, HolderId, LeaseId, Refusal};
+use crate::snowflake::WorkerId;
 
 const TTL_MS: u64 = HOLDER_TTL.as_secs() * 1_000;
 
@@ -9,7 +10,7 @@ fn name(text: &str) -> NamespaceName {
 }
 
 fn spec(start: u64, limit: u64, max_block: u64) -> NamespaceSpec {
-    NamespaceSpec { start, limit, max_block }
+    NamespaceSpec::contiguous(start, limit, max_block)
 }
 
 fn create(text: &str, spec: NamespaceSpec) -> Command {
@@ -62,6 +63,50 @@ fn a_namespace_is_made_once() {
         assert_eq!(apply(&mut state, 0, create("other", bad)), Reply::Refused(Refusal::BadSpec));
     }
     assert_eq!(state.namespaces().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["links"]);
+}
+
+fn update(text: &str, quota: Option<u64>, max_block: u64) -> Command {
+    Command::UpdateNamespace { name: name(text), quota, max_block }
+}
+
+#[test]
+fn quota_and_block_limit_may_change_and_nothing_else_does() {
+    let mut state = with_links();
+    let changed = NamespaceSpec { quota: Some(25), ..spec(100, 200, 20) };
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 10, 1, 1))).1, range(100, 110));
+    let reply = Reply::Namespace { spec: changed, created: false };
+    assert_eq!(apply(&mut state, 0, update("links", Some(25), 20)), reply);
+    // Whoever makes it again, as it was made or as it is, hears what it is.
+    for again in [spec(100, 200, 30), changed] {
+        assert_eq!(apply(&mut state, 0, create("links", again)), reply);
+    }
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", 99, 1, 2))).1, range(110, 125));
+    let reached = Reply::Refused(Refusal::QuotaReached { namespace: name("links"), quota: 25 });
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 3)), reached);
+    apply(&mut state, 0, update("links", Some(5), 1));
+    assert_eq!(State::decode(&state.encode()), Ok(state.clone()), "larger grants from before stay");
+    let reached = Reply::Refused(Refusal::QuotaReached { namespace: name("links"), quota: 5 });
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 4)), reached);
+    apply(&mut state, 0, update("links", None, u64::MAX));
+    assert_eq!(granted(&apply(&mut state, 0, ask("links", u64::MAX, 1, 5))).1, range(125, 200));
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 6)), Reply::Refused(Refusal::Exhausted(name("links"))));
+    assert_eq!(apply(&mut state, 0, update("links", None, 0)), Reply::Refused(Refusal::BadSpec));
+    let unknown = Reply::Refused(Refusal::UnknownNamespace(name("gone")));
+    assert_eq!(apply(&mut state, 0, update("gone", None, 1)), unknown);
+}
+
+#[test]
+fn a_namespace_with_a_stride_is_granted_to_the_last_id_below_its_limit() {
+    let mut state = State::default();
+    let region = NamespaceSpec { stride: 4, offset: 3, ..spec(u64::MAX - 10, u64::MAX, u64::MAX) };
+    apply(&mut state, 0, create("links", region));
+    let (_, counters) = granted(&apply(&mut state, 0, ask("links", u64::MAX, 1, 1)));
+    let ids: Vec<_> = (counters.start()..counters.end()).map(|it| region.id(it).unwrap()).collect();
+    assert_eq!(ids, [u64::MAX - 7, u64::MAX - 3]);
+    assert_eq!(apply(&mut state, 0, ask("links", 1, 1, 2)), Reply::Refused(Refusal::Exhausted(name("links"))));
+    let floor = u64::MAX - 7;
+    let raise = Command::RaiseFloor { namespace: name("links"), floor };
+    assert_eq!(apply(&mut state, 0, raise), Reply::Refused(Refusal::FloorPastLimit { floor }));
 }
 
 #[test]
@@ -223,38 +268,68 @@ fn sample() -> State {
     state
 }
 
-const SAMPLE: &[u8] = b"\x01\xf0.\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
+fn sample_with_workers() -> State {
+    let mut state = sample();
+    let duration_ms = 60_000;
+    for (holder, request) in [(1, 1), (2, 1), (1, 2)] {
+        let holder = HolderId(holder);
+        apply(&mut state, 7_000, Command::LeaseWorker { holder, label: "b".into(), request, duration_ms });
+    }
+    let worker = WorkerId::new(1).unwrap();
+    let renew = Command::RenewWorker { holder: HolderId(2), worker, lease: LeaseId(2), duration_ms };
+    apply(&mut state, 8_000, renew);
+    state
+}
+
+/// Of version 1, from before there were workers.
+const SAMPLE_V1: &[u8] = b"\x01\xf0.\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
     \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01";
+
+const SAMPLE: &[u8] = b"\x02\xc0>\x03\x02\x01\x05linksd\xc8\x01\x1e\x01\x00\x00\x00\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
+    \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01\
+    \x03\x01\x01\x03\x01\x01\x01b\xd86\xb8\x8b\x04\x01\x02\x02\x01b\xd86\xa0\x93\x04\x00\x03\x01\x01b\xd86\xb8\x8b\x04\x00\
+    \x02\x01\xd86\x02\xe0\xd4\x03\x06\x02\x03\x01\xd86\xd86\xb8\x8b\x04\x02\xc0>\x01\xe0\xd4\x03\x06\x01\x02\x02\xd86\xd86\xb8\x8b\x04";
 
 #[test]
 fn snapshots_are_pinned() {
-    assert_eq!(sample().encode().escape_ascii().to_string(), SAMPLE.escape_ascii().to_string());
-    assert_eq!(State::decode(SAMPLE), Ok(sample()));
+    assert_eq!(sample_with_workers().encode().escape_ascii().to_string(), SAMPLE.escape_ascii().to_string());
+    assert_eq!(State::decode(SAMPLE), Ok(sample_with_workers()));
+    assert_eq!(State::decode(SAMPLE_V1), Ok(sample()));
     assert_eq!(State::decode(&State::default().encode()), Ok(State::default()));
 }
 
 #[test]
 fn log_entries_are_pinned() {
     let entry = Stamped { at_ms: 300, command: ask("links", 10, 1, 2) };
-    let bytes = b"\x01\xac\x02\x01\x05links\x0a\x01\x01a\x02";
+    let bytes = b"\x02\xac\x02\x01\x05links\x0a\x01\x01a\x02";
+    let bytes_v1 = b"\x01\xac\x02\x01\x05links\x0a\x01\x01a\x02";
     assert_eq!(entry.encode(), bytes);
-    assert_eq!(Stamped::decode(bytes), Ok(entry));
-    assert_eq!(Stamped::decode(b"\x02\xac"), Err(DecodeError::Newer { found: 2, supported: 1 }));
+    assert_eq!([bytes, bytes_v1].map(|bytes| Stamped::decode(bytes)), [Ok(entry.clone()), Ok(entry)]);
+    let made = Stamped { at_ms: 1, command: create("a", spec(1, 2, 3)) };
+    assert_eq!(made.encode(), b"\x02\x01\x00\x01a\x01\x02\x03\x01\x00\x00");
+    assert_eq!(Stamped::decode(b"\x01\x01\x00\x01a\x01\x02\x03"), Ok(made));
+    let lease = Command::LeaseWorker { holder: HolderId(1), label: "a".into(), request: 2, duration_ms: 300 };
+    assert_eq!(Stamped { at_ms: 300, command: lease }.encode(), b"\x02\xac\x02\x05\x01\x01a\x02\xac\x02");
+    assert_eq!(Stamped::decode(b"\x03\xac"), Err(DecodeError::Newer { found: 3, supported: 2 }));
     let reply = Reply::Floor(7);
     assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
 }
 
 #[test]
 fn a_damaged_snapshot_is_an_error_and_never_another_state_that_breaks_a_rule() {
-    assert_eq!(State::decode(b"\x02"), Err(DecodeError::Newer { found: 2, supported: 1 }));
-    for end in 0..SAMPLE.len() {
-        assert!(matches!(State::decode(&SAMPLE[..end]), Err(DecodeError::Corrupt { .. })), "cut at {end}");
+    assert_eq!(State::decode(b"\x03"), Err(DecodeError::Newer { found: 3, supported: 2 }));
+    for (sample, end) in [SAMPLE, SAMPLE_V1].iter().flat_map(|sample| (0..sample.len()).map(move |end| (sample, end))) {
+        assert!(matches!(State::decode(&sample[..end]), Err(DecodeError::Corrupt { .. })), "cut at {end}");
     }
-    for (place, bit) in (1..SAMPLE.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
-        let mut bytes = SAMPLE.to_vec();
+    let bits = |sample: &'static [u8]| (8..8 * sample.len()).map(move |bit| (sample, bit / 8, bit % 8));
+    for (sample, place, bit) in bits(SAMPLE).chain(bits(SAMPLE_V1)) {
+        let mut bytes = sample.to_vec();
         bytes[place] ^= 1 << bit;
         if let Ok(mut state) = State::decode(&bytes) {
-            assert_eq!(state.encode(), bytes);
+            assert!(bytes[0] == 1 || state.encode() == bytes, "bit {bit} of byte {place}");
+            let lease =
+                Command::LeaseWorker { holder: HolderId(3), label: "b".into(), request: 1, duration_ms: 60_000 };
+            apply(&mut state, 9_000, lease);
             apply(&mut state, u64::MAX, ask("links", 10, 3, 1));
             assert_eq!(State::decode(&state.encode()), Ok(state), "bit {bit} of byte {place}");
         }
@@ -271,7 +346,7 @@ fn a_snapshot_that_breaks_a_rule_is_refused() {
         |state| state.live.clear(),
         |state| state.namespaces.get_mut(&name("links")).unwrap().floor = 115,
         |state| state.namespaces.get_mut(&name("links")).unwrap().totals.lost = 1,
-        |state| state.namespaces.get_mut(&name("links")).unwrap().spec.max_block = 9,
+        |state| state.namespaces.get_mut(&name("links")).unwrap().spec.stride = 0,
         |state| {
             let grant = state.live.values().next().unwrap().clone();
             state.live.insert(GrantId(1), grant);

@@ -190,7 +190,7 @@ pub(in crate::http) async fn create_namespace(
     authenticated.allowed(Scope::Admin)?;
     let name = parse_name("name", request.name)?;
     let limit = if request.int53 { INT53_LIMIT } else { INT64_LIMIT };
-    let spec = NamespaceSpec { start: request.start.unwrap_or(DEFAULT_START), limit, max_block: MAX_BLOCK };
+    let spec = NamespaceSpec::contiguous(request.start.unwrap_or(DEFAULT_START), limit, MAX_BLOCK);
     let (spec, created) = api.ids.create_namespace(name.clone(), spec).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let body = CreateNamespaceResponse { name: name.as_str().to_owned(), start: spec.start, limit: spec.limit };

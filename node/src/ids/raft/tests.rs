@@ -249,7 +249,7 @@ async fn whoever_asks_while_a_block_is_being_accounted_for_is_heard() {
 async fn making_a_namespace_passes_the_allocators_answer_on() {
     let rig = Rig::new();
     let node = rig.node();
-    let spec = NamespaceSpec { start: 5, limit: 50, max_block: 10 };
+    let spec = NamespaceSpec::contiguous(5, 50, 10);
     for created in [true, false] {
         assert_eq!(node.ids.create_namespace(name("orders"), spec).await.unwrap(), (spec, created));
     }

@@ -221,7 +221,7 @@ impl Rig {
     }
 
     pub(super) fn create(&self, name: NamespaceName, limit: u64) {
-        let spec = NamespaceSpec { start: 0, limit, max_block: 1 << 20 };
+        let spec = NamespaceSpec::contiguous(0, limit, 1 << 20);
         let reply = self.allocator.apply(Command::CreateNamespace { name, spec });
         assert!(matches!(reply, Reply::Namespace { created: true, .. }), "{reply:?}");
     }

@@ -1,0 +1,46 @@
+//! Snapshots of version 1, from before there were worker leases, strides and quotas.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::allocator::command::NamespaceSpecV1;
+use crate::allocator::state::State;
+use crate::allocator::state::grants::LiveGrant;
+use crate::allocator::state::holders::Holders;
+use crate::allocator::state::namespaces::Namespace;
+use crate::allocator::state::workers::Workers;
+use crate::allocator::{GrantId, NamespaceName, NamespaceTotals};
+
+pub(super) const VERSION: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StateV1 {
+    clock_ms: u64,
+    timeline: u64,
+    last_grant: u64,
+    namespaces: BTreeMap<NamespaceName, NamespaceV1>,
+    holders: Holders,
+    live: BTreeMap<GrantId, LiveGrant>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NamespaceV1 {
+    spec: NamespaceSpecV1,
+    floor: u64,
+    totals: NamespaceTotals,
+}
+
+impl From<StateV1> for State {
+    fn from(old: StateV1) -> Self {
+        let StateV1 { clock_ms, timeline, last_grant, namespaces, holders, live } = old;
+        let namespaces = namespaces.into_iter().map(|(name, namespace)| (name, namespace.into())).collect();
+        Self { clock_ms, timeline, last_grant, namespaces, holders, live, workers: Workers::default() }
+    }
+}
+
+impl From<NamespaceV1> for Namespace {
+    fn from(old: NamespaceV1) -> Self {
+        Self { floor: old.floor, totals: old.totals, ..Self::new(old.spec.into()) }
+    }
+}
