@@ -145,7 +145,7 @@ fn configuration(file: Option<&Path>, args: &DevArgs) -> Result<Loaded, ExitCode
     variables().and_then(|variables| load(inputs, variables)).map_err(|problems| refuse(&problems))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+/// The environment. Nothing else reads it.
 fn variables() -> Result<Vec<(String, String)>, ConfigError> {
     unicode_variables(std::env::vars_os())
 }
@@ -198,14 +198,14 @@ fn banner(node: &DevNode, anonymous_create: bool) -> String {
         ),
         None => ("Admin API key: as configured".to_owned(), None),
     };
-    let (note, header) = match key {
+    let (hint, header) = match key {
         Some(key) => ("", format!(" -H \"Authorization: Bearer {key}\"")),
         None if anonymous_create => ("", String::new()),
         None => (" (put in your admin key)", " -H 'Authorization: Bearer <your admin key>'".to_owned()),
     };
     format!(
         "Stint {} is ready.\n\n  Shorten   {url}\n  API docs  {url}/docs\n  Metrics   http://{admin}/metrics\n\n  {key_line}\n\n\
-         \x20 Try it{note}:\n    curl -s {}{header} \
+         \x20 Try it{hint}:\n    curl -s {}{header} \
          -H 'Content-Type: application/json' -d '{{\"url\":\"https://example.com/\"}}'\n",
         env!("CARGO_PKG_VERSION"),
         // A shell and curl take the brackets of [::1] for a pattern.

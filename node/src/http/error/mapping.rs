@@ -64,7 +64,7 @@ impl From<IdError> for Problem {
                 ProblemKind::NamespaceDiffers,
                 format!("`{name}` exists, from {} to below {}; choose another name", spec.start, spec.limit),
             ),
-            IdError::Refused(Refusal::Exhausted(_)) | IdError::Exhausted => {
+            IdError::Refused(Refusal::Exhausted(_) | Refusal::QuotaReached { .. }) | IdError::Exhausted => {
                 Self::new(ProblemKind::IdsExhausted, "every id of the namespace is issued; make another namespace")
             }
             IdError::Refused(Refusal::BadSpec) => {
