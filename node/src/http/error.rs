@@ -46,7 +46,7 @@ pub struct ProblemBody {
     #[schema(example = 409)]
     pub status: u16,
     /// What went wrong this time, and what to change.
-    #[schema(example = "`summer1` names another link; choose another alias")]
+    #[schema(example = "`summer1` names another link, or named one that was deleted; choose another alias")]
     pub detail: String,
     /// The field of the request that is wrong, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,8 @@ use crate::domain::timestamp::UnixMs;
 /// Why a store gave no answer. Clonable, since one failed batch fails everybody in it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store can't be reached, is full or is overloaded; nothing was written.
+    /// The store can't be reached, is full or is overloaded. What was to be written was not acknowledged, and mostly not
+    /// written; of a commit that failed it isn't known.
     #[error("the link store is not available: {operation}")]
     Unavailable {
         /// What was tried.

@@ -55,7 +55,7 @@ impl<I, O> Batcher<I, O> {
     /// Puts an item into the next batch and waits for its outcome.
     ///
     /// # Errors
-    /// [`BatchError`]; after `Store` the outcome of this item is the outcome of the whole batch: nothing was written.
+    /// [`BatchError`]; after `Store` the whole batch failed. A commit that failed may have been made all the same.
     pub async fn submit(&self, item: I) -> Result<O, BatchError> {
         let (reply, outcome) = oneshot::channel();
         self.queue.try_send(Waiting { item, reply }).map_err(|error| match error {

@@ -153,7 +153,7 @@ impl ManageLinks {
     /// Changes the link that `name` stands for. The change is durable, and seen by everybody, when this returns.
     ///
     /// # Errors
-    /// [`LinkError`]; nothing was changed.
+    /// [`LinkError`]; nothing was changed, unless the store failed.
     pub async fn update(&self, name: &str, change: LinkChange, caller: Caller) -> Result<Link, LinkError> {
         let key = self.get(name, caller).await?.key;
         if let Some(host) = change.url.as_ref().and_then(|url| self.own.led_to_by(url)) {

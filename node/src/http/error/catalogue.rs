@@ -92,7 +92,8 @@ problems! {
     IdempotencyKeyReused: "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
     /// The server made a mistake. It is logged under the request id.
     Internal: "internal", INTERNAL_SERVER_ERROR, "The server made a mistake";
-    /// Something the server needs is away for the moment; nothing was changed. Try again after `Retry-After` seconds.
+    /// Something the server needs is away for the moment. Try again after `Retry-After` seconds; a create that is repeated
+    /// with its `Idempotency-Key` never makes a second link.
     Unavailable: "unavailable", SERVICE_UNAVAILABLE, "The service is not available";
     /// The server has more to do than it can; nothing was changed. Try again after `Retry-After` seconds.
     Overloaded: "overloaded", SERVICE_UNAVAILABLE, "The service is overloaded";

@@ -32,7 +32,7 @@ impl From<AliasError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let problem = if error.retryable() {
-            Self::new(ProblemKind::Unavailable, "the database is not available; nothing was changed")
+            Self::new(ProblemKind::Unavailable, "the database is not available; try again shortly")
         } else {
             Self::new(ProblemKind::Internal, "the database holds something that can't be read")
         };
