@@ -117,7 +117,7 @@ async fn an_acknowledged_change_is_followed_at_once_while_others_ask_for_the_lin
 #[tokio::test]
 async fn an_expired_link_is_gone() {
     let node = TestNode::start().await;
-    let soon = jiff::Timestamp::from_millisecond(now_ms() + 1500).unwrap().to_string();
+    let soon = jiff::Timestamp::from_millisecond(now_ms() + 5000).unwrap().to_string();
     node.client().create(&json!({ "url": "https://example.com/", "alias": "brief", "expires_at": soon })).await;
     assert_eq!(node.visitor().get("/brief").await.status, 302);
     let visitor = node.visitor();
