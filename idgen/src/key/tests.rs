@@ -1,3 +1,5 @@
+//! Keys and codes at their edges, and the codes that pin the layout.
+
 use super::*;
 use crate::CodeKey;
 

@@ -1,3 +1,5 @@
+//! A holder's window: what it may issue, and when it stops.
+
 use super::*;
 use crate::allocator::HolderId;
 

@@ -1,3 +1,5 @@
+//! FF1 against its published vectors, and the permutation of each length.
+
 use super::*;
 
 /// NIST's FF1 samples 1 to 3 (AES-128): radix, tweak, plain text, cipher text.

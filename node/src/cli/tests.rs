@@ -1,3 +1,5 @@
+//! Command lines: what they mean, and how they are refused.
+
 use std::path::Path;
 
 use super::*;

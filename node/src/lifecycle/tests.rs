@@ -1,3 +1,5 @@
+//! Tasks that are idle, stuck, or end early.
+
 use super::*;
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! The state machine, command by command: what is granted, refused, accounted for and forgotten.
+
 use super::*;
 use crate::IdRange;
 use crate::allocator::{DecodeError, HolderId, LeaseId, Refusal};

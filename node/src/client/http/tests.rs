@@ -1,3 +1,5 @@
+//! The client against servers that answer badly, late or not at all.
+
 use hyper::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -1,3 +1,5 @@
+//! Imports: outcomes in the order of the lines, and what is said when one stops.
+
 use tokio::sync::Barrier;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A group of one: opening, committing, failing disks, clocks and snapshots.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! The log: openraft's conformance suite, durability, torn writes and damaged files.
+
 use std::time::Duration;
 
 use openraft::storage::{RaftLogStorageExt, RaftStateMachine};

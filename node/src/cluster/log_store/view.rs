@@ -22,8 +22,6 @@ pub(super) struct View {
     pub(super) purged: Option<LogId>,
     /// The last entry, or the last one removed when there is none.
     pub(super) last: Option<LogId>,
-    /// One past the last flushed entry.
-    flushed_to: u64,
     /// The newest entries, without a gap.
     cache: BTreeMap<u64, Entry>,
 }
@@ -36,8 +34,7 @@ impl View {
         purged: Option<LogId>,
         last: Option<LogId>,
     ) -> Self {
-        let flushed_to = next(last.as_ref());
-        Self { vote, committed, purged, last, flushed_to, cache: BTreeMap::new() }
+        Self { vote, committed, purged, last, cache: BTreeMap::new() }
     }
 
     /// Entries were handed to the writer.
@@ -55,7 +52,6 @@ impl View {
             return;
         }
         self.cache.split_off(&from);
-        self.flushed_to = self.flushed_to.min(from);
         self.last = last;
     }
 
@@ -66,9 +62,8 @@ impl View {
         self.purged = self.purged.take().max(Some(upto));
     }
 
-    /// Entries before `index` are on disk.
+    /// Entries before `index` are on disk: the oldest of them need not be kept in memory any more.
     pub(super) fn flushed_to(&mut self, index: u64) {
-        self.flushed_to = index;
         while self.cache.len() > FLUSHED_KEPT
             && let Some(first) = self.cache.first_entry()
             && *first.key() < index

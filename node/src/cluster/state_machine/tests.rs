@@ -1,3 +1,5 @@
+//! The replica: applying, answering and snapshots.
+
 use openraft::EntryPayload;
 use stint_idgen::allocator::{Command, Stamped};
 

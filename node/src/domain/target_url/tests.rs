@@ -1,3 +1,5 @@
+//! Targets: what is kept as given, what is encoded, what is refused.
+
 use proptest::prelude::*;
 
 use super::*;

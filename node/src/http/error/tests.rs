@@ -1,3 +1,5 @@
+//! Every error has its status and type, and no internal text reaches a body.
+
 use std::collections::HashSet;
 use std::sync::Arc;
 

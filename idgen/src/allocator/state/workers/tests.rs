@@ -1,3 +1,5 @@
+//! Worker leases, command by command: windows, renewals, releases and who goes next.
+
 use super::*;
 use crate::allocator::{Command, DecodeError, Stamped};
 

@@ -1,3 +1,5 @@
+//! Lines of an import, and the requests they become.
+
 use bytes::Bytes;
 use hyper::StatusCode;
 

@@ -1,3 +1,5 @@
+//! The noted progress of an import: kept, found again, refused.
+
 use super::*;
 use crate::cli::{Command, Invocation, LinksCommand};
 
