@@ -2,17 +2,21 @@
 //!
 //! `apply(state, command, stamped time) -> reply` is the only way in which a range is ever taken.
 
+mod audit;
 mod command;
 mod name;
 mod namespace;
+mod origin;
 mod reply;
 mod stamp;
 mod state;
 mod wire;
 
+pub use audit::{AuditEvent, AuditRecord};
 pub use command::{Command, HolderId, Stamped};
 pub use name::{NamespaceName, NamespaceNameError};
 pub use namespace::NamespaceSpec;
+pub use origin::{GrantFate, GrantRecord, IdOrigin};
 pub use reply::{Grant, GrantId, LeaseId, NamespaceTotals, Refusal, Reply, WorkerLease};
 pub use stamp::{MAX_DRIFT, Stamper};
 pub use state::{

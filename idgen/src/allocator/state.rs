@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, GrantId, NamespaceName, NamespaceSpec, NamespaceTotals, Reply, Stamped};
+use super::{Command, GrantId, IdOrigin, NamespaceName, NamespaceSpec, NamespaceTotals, Reply, Stamped};
 use grants::LiveGrant;
 use holders::Holders;
 use namespaces::Namespace;
@@ -120,6 +120,16 @@ impl State {
     /// The next counter that the namespace may grant.
     pub fn floor(&self, name: &NamespaceName) -> Option<u64> {
         self.namespaces.get(name).map(|namespace| namespace.floor)
+    }
+
+    /// Where an id of a namespace comes from; `None` if there is no such namespace.
+    pub fn find_origin(&self, name: &NamespaceName, id: u64) -> Option<IdOrigin> {
+        let namespace = self.namespaces.get(name)?;
+        let Some(counter) = namespace.spec.counter(id) else { return Some(IdOrigin::Foreign) };
+        if counter >= namespace.floor {
+            return Some(IdOrigin::NotGranted);
+        }
+        Some(IdOrigin::Forgotten { before_ms: self.clock_ms })
     }
 
     /// How many grants are neither returned nor lost.

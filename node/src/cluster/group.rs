@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{Config, SnapshotPolicy};
-use stint_idgen::allocator::{Command, NamespaceName, Reply};
+use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
 
 use self::proposal::Leadership;
 use super::log_store::{Identity, LogStore, OpenLog, StoreError, WriterStats};
@@ -24,7 +24,9 @@ use super::network::NoPeers;
 use super::state_machine::StateMachine;
 use super::types::{Member, NodeId, Raft};
 use crate::ports::clock::Clock;
-use crate::ports::coordination::{Allocator, ClusterStatus, CoordinationError, NamespaceStatus};
+use crate::ports::coordination::{
+    Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError, NamespaceStatus,
+};
 use crate::ports::entropy::Entropy;
 use crate::ports::error_chain::Chain;
 
@@ -216,15 +218,15 @@ impl Group {
 
 #[async_trait]
 impl Allocator for Group {
-    fn cluster_id(&self) -> &str {
-        &self.identity.cluster_id
+    fn cluster_id(&self) -> Option<Arc<str>> {
+        Some(self.identity.cluster_id.as_str().into())
     }
 
     async fn submit(&self, command: Command) -> Result<Reply, CoordinationError> {
         self.propose_within_deadline(command).await
     }
 
-    async fn status(&self) -> ClusterStatus {
+    async fn status(&self) -> Result<ClusterStatus, CoordinationError> {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let (last_applied_index, namespaces) = self.state.read(|replica| {
             let namespaces = replica.state.namespaces().map(|namespace| NamespaceStatus {
@@ -235,7 +237,7 @@ impl Allocator for Group {
             });
             (replica.last_applied.as_ref().map(|id| id.index), namespaces.collect())
         });
-        ClusterStatus {
+        Ok(ClusterStatus {
             cluster_id: self.identity.cluster_id.clone(),
             node_id: self.identity.node_id,
             // A core that has stopped still remembers who led.
@@ -244,8 +246,23 @@ impl Allocator for Group {
             last_log_index: metrics.last_log_index,
             last_applied_index,
             voters: metrics.membership_config.voter_ids().collect(),
+            members: Vec::new(),
+            worker_leases: 0,
+            audit_violations: 0,
             namespaces,
-        }
+        })
+    }
+
+    async fn find_origin(&self, namespace: &NamespaceName, id: u64) -> Result<Option<IdOrigin>, CoordinationError> {
+        Ok(self.state.read(|replica| replica.state.find_origin(namespace, id)))
+    }
+
+    async fn audit(&self, _after: Option<u64>, _follow: bool) -> Result<AuditStream, CoordinationError> {
+        Ok(Box::pin(futures_util::stream::empty()))
+    }
+
+    async fn change_members(&self, _change: MemberChange) -> Result<(), MemberError> {
+        Err(MemberError::Refused("this is a group of one: start allocators to have a cluster".to_owned()))
     }
 }
 

@@ -121,7 +121,7 @@ impl RaftIds {
         if let Some(pool) = self.others.read().unwrap_or_else(PoisonError::into_inner).get(namespace) {
             return Ok(Arc::clone(pool));
         }
-        let status = self.context.allocator.status().await;
+        let status = self.context.allocator.status().await?;
         if !status.namespaces.iter().any(|known| known.name == *namespace) {
             return Err(IdError::Refused(Refusal::UnknownNamespace(namespace.clone())));
         }

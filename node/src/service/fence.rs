@@ -92,8 +92,8 @@ pub async fn check_raft_lane(
     repair: bool,
 ) -> Result<(), FenceError> {
     submit(allocator, Command::CreateNamespace { name: NamespaceName::links(), spec: links }).await?;
-    let given = allocator.cluster_id();
-    let status = allocator.status().await;
+    let status = allocator.status().await?;
+    let given = status.cluster_id.as_str();
     let floor = status.namespaces.iter().find(|space| space.name.is_links()).map_or(links.start, |space| space.floor);
     // A database claims the lane before its allocator first grants in it: a mark of 0 below a floor is a start that was
     // killed between the grant and the mark, but no mark at all is another database. It isn't claimed when it is

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ports::coordination::Allocator;
+use crate::ports::error_chain::Chain;
 use crate::ports::link_store::LinkStore;
 
 /// One thing the node needs.
@@ -30,8 +31,11 @@ impl Health {
     /// Every check, done now.
     pub async fn check(&self) -> Vec<Check> {
         let store = self.store.ping().await.err().map(|error| error.to_string());
-        let leader = self.allocator.status().await.leader;
-        let allocator = leader.is_none().then(|| "the allocator has no leader: no new ids".to_owned());
+        let allocator = match self.allocator.status().await {
+            Ok(status) if status.leader.is_some() => None,
+            Ok(_) => Some("the allocator has no leader: no new ids".to_owned()),
+            Err(error) => Some(Chain(&error).to_string()),
+        };
         vec![Check { name: "database", problem: store }, Check { name: "allocator", problem: allocator }]
     }
 }

@@ -47,7 +47,7 @@ async fn an_empty_directory_becomes_a_group_of_one_that_grants() {
     assert_eq!(again, first);
     assert_eq!(second.range.start(), 11);
 
-    let status = group.status().await;
+    let status = group.status().await.unwrap();
     assert_eq!(status.cluster_id.len(), 32);
     assert_eq!((status.leader, &status.voters[..]), (Some(1), &[1][..]));
     assert_eq!(status.namespaces[0].floor, 21);
@@ -61,13 +61,13 @@ async fn a_restart_keeps_grants_retries_and_identity_and_begins_a_new_term() {
     let group = open_in(dir.path()).await;
     group.submit(create_links()).await.unwrap();
     let first = granted(group.submit(grant(1, 1)).await.unwrap());
-    let before = group.status().await;
+    let before = group.status().await.unwrap();
     group.stop().await;
     assert!(matches!(group.submit(grant(1, 2)).await, Err(CoordinationError::Unavailable { .. })));
 
     let group = open_in(dir.path()).await;
     assert_eq!(granted(group.submit(grant(1, 1)).await.unwrap()), first);
-    let status = group.status().await;
+    let status = group.status().await.unwrap();
     assert_eq!(status.cluster_id, before.cluster_id);
     assert!(status.term > before.term);
     group.stop().await;

@@ -13,6 +13,7 @@ use crate::http::error::documented::{AccessProblems, ServerProblems};
 use crate::http::extract::Authenticated;
 use crate::http::state::Api;
 use crate::ports::coordination::{ClusterStatus, NamespaceStatus};
+use crate::ports::id_source::IdError;
 
 /// The allocator cluster.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,5 +107,5 @@ pub(in crate::http) async fn show_cluster(
     authenticated: Authenticated,
 ) -> Result<Json<ClusterResponse>, Problem> {
     authenticated.allowed(Scope::Admin)?;
-    Ok(Json(api.allocator.status().await.into()))
+    Ok(Json(api.allocator.status().await.map_err(IdError::from)?.into()))
 }

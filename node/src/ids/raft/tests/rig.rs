@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stint_idgen::allocator::{
-    Command, HolderId, NamespaceName, NamespaceSpec, NamespaceTotals, Refusal, Reply, Stamped, State,
+    Command, HolderId, IdOrigin, NamespaceName, NamespaceSpec, NamespaceTotals, Refusal, Reply, Stamped, State,
 };
 use stint_idgen::{Key, Lane};
 use tokio::sync::Semaphore;
@@ -16,7 +16,9 @@ use crate::ids::raft::{RaftIdOptions, RaftIds};
 use crate::lifecycle::Tasks;
 use crate::metrics::{IdMetrics, Registry};
 use crate::ports::clock::ManualClock;
-use crate::ports::coordination::{Allocator, ClusterStatus, CoordinationError, NamespaceStatus};
+use crate::ports::coordination::{
+    Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError, NamespaceStatus,
+};
 use crate::ports::entropy::Entropy;
 use crate::ports::id_source::{IdError, KeySource as _};
 use crate::ports::link_store::{FenceStore, LaneMark, StoreError};
@@ -98,8 +100,8 @@ impl TestAllocator {
 
 #[async_trait]
 impl Allocator for TestAllocator {
-    fn cluster_id(&self) -> &str {
-        SOURCE
+    fn cluster_id(&self) -> Option<Arc<str>> {
+        Some(SOURCE.into())
     }
 
     async fn submit(&self, command: Command) -> Result<Reply, CoordinationError> {
@@ -125,7 +127,7 @@ impl Allocator for TestAllocator {
         }
     }
 
-    async fn status(&self) -> ClusterStatus {
+    async fn status(&self) -> Result<ClusterStatus, CoordinationError> {
         let namespaces = locked(&self.state)
             .namespaces()
             .map(|space| NamespaceStatus {
@@ -135,7 +137,7 @@ impl Allocator for TestAllocator {
                 totals: space.totals,
             })
             .collect();
-        ClusterStatus {
+        Ok(ClusterStatus {
             cluster_id: SOURCE.to_owned(),
             node_id: 1,
             leader: Some(1),
@@ -143,8 +145,23 @@ impl Allocator for TestAllocator {
             last_log_index: None,
             last_applied_index: None,
             voters: vec![1],
+            members: Vec::new(),
+            worker_leases: 0,
+            audit_violations: 0,
             namespaces,
-        }
+        })
+    }
+
+    async fn find_origin(&self, namespace: &NamespaceName, id: u64) -> Result<Option<IdOrigin>, CoordinationError> {
+        Ok(locked(&self.state).find_origin(namespace, id))
+    }
+
+    async fn audit(&self, _: Option<u64>, _: bool) -> Result<AuditStream, CoordinationError> {
+        unreachable!("drawing ids reads no audit")
+    }
+
+    async fn change_members(&self, _: MemberChange) -> Result<(), MemberError> {
+        unreachable!("drawing ids changes no members")
     }
 }
 
