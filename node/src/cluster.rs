@@ -3,11 +3,19 @@
 //! openraft is named nowhere else. What leaves this module is [`group::Group`], an implementation of
 //! [`crate::ports::coordination::Allocator`].
 
+pub mod audit;
+mod bootstrap;
 mod codec;
+pub mod disk;
 pub mod group;
 pub mod log_store;
+pub mod member;
+mod message;
 pub mod network;
+pub mod remote;
+pub mod rpc;
 pub mod state_machine;
+pub mod transport;
 pub mod types;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How votes, entries and snapshots lie on disk: a version byte, then postcard.
+//! How votes, entries and snapshots lie on disk and travel: a version byte, then postcard.
 //!
 //! The records are our own, not openraft's serde forms: openraft may change its types between pre-releases, and the
 //! data must outlive them (and a step back to its 0.9 line).
@@ -51,26 +51,26 @@ impl From<CodecError> for std::io::Error {
 }
 
 #[derive(Serialize, Deserialize)]
-struct LogIdRecord {
+pub(super) struct LogIdRecord {
     term: u64,
     index: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct VoteRecord {
+pub(super) struct VoteRecord {
     term: u64,
     candidate: NodeId,
     committed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct MembershipRecord {
+pub(super) struct MembershipRecord {
     configs: Vec<BTreeSet<NodeId>>,
     nodes: BTreeMap<NodeId, Member>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum PayloadRecord {
+pub(super) enum PayloadRecord {
     Blank,
     /// The bytes of [`Stamped::encode`], with a version byte of their own.
     Command(Vec<u8>),
@@ -78,13 +78,13 @@ enum PayloadRecord {
 }
 
 #[derive(Serialize, Deserialize)]
-struct EntryRecord {
+pub(super) struct EntryRecord {
     id: LogIdRecord,
     payload: PayloadRecord,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SnapshotRecord {
+pub(super) struct SnapshotRecord {
     last: Option<LogIdRecord>,
     membership_set_by: Option<LogIdRecord>,
     membership: MembershipRecord,
@@ -123,39 +123,72 @@ impl TryFrom<MembershipRecord> for Membership {
     }
 }
 
+impl From<&Entry> for EntryRecord {
+    fn from(entry: &Entry) -> Self {
+        let payload = match &entry.payload {
+            EntryPayload::Blank => PayloadRecord::Blank,
+            EntryPayload::Normal(proposal) => PayloadRecord::Command(proposal.0.encode()),
+            EntryPayload::Membership(membership) => PayloadRecord::Membership(membership.into()),
+        };
+        Self { id: (&entry.log_id).into(), payload }
+    }
+}
+
+impl TryFrom<EntryRecord> for Entry {
+    type Error = CodecError;
+
+    fn try_from(EntryRecord { id, payload }: EntryRecord) -> Result<Self, CodecError> {
+        let payload = match payload {
+            PayloadRecord::Blank => EntryPayload::Blank,
+            PayloadRecord::Command(command) => Stamped::decode(&command)
+                .map(|stamped| EntryPayload::Normal(Proposal(stamped)))
+                .map_err(|source| CodecError::Command { index: id.index, source: source.into() })?,
+            PayloadRecord::Membership(membership) => EntryPayload::Membership(membership.try_into()?),
+        };
+        Ok(Self { log_id: id.into(), payload })
+    }
+}
+
+impl From<&Vote> for VoteRecord {
+    fn from(vote: &Vote) -> Self {
+        Self { term: vote.leader_id.term(), candidate: *vote.leader_id.node_id(), committed: vote.committed }
+    }
+}
+
+impl From<VoteRecord> for Vote {
+    fn from(VoteRecord { term, candidate, committed }: VoteRecord) -> Self {
+        if committed { Self::new_committed(term, candidate) } else { Self::new(term, candidate) }
+    }
+}
+
 /// Encodes a log entry.
 pub(super) fn encode_entry(entry: &Entry) -> Vec<u8> {
-    let payload = match &entry.payload {
-        EntryPayload::Blank => PayloadRecord::Blank,
-        EntryPayload::Normal(proposal) => PayloadRecord::Command(proposal.0.encode()),
-        EntryPayload::Membership(membership) => PayloadRecord::Membership(membership.into()),
-    };
-    seal(&EntryRecord { id: (&entry.log_id).into(), payload })
+    seal(&EntryRecord::from(entry))
 }
 
 /// Decodes a log entry.
 pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, CodecError> {
-    let EntryRecord { id, payload } = unseal(bytes)?;
-    let payload = match payload {
-        PayloadRecord::Blank => EntryPayload::Blank,
-        PayloadRecord::Command(command) => Stamped::decode(&command)
-            .map(|stamped| EntryPayload::Normal(Proposal(stamped)))
-            .map_err(|source| CodecError::Command { index: id.index, source: source.into() })?,
-        PayloadRecord::Membership(membership) => EntryPayload::Membership(membership.try_into()?),
-    };
-    Ok(Entry { log_id: id.into(), payload })
+    unseal::<EntryRecord>(bytes)?.try_into()
 }
 
 /// Encodes a vote.
 pub(super) fn encode_vote(vote: &Vote) -> Vec<u8> {
-    let leader = &vote.leader_id;
-    seal(&VoteRecord { term: leader.term(), candidate: *leader.node_id(), committed: vote.committed })
+    seal(&VoteRecord::from(vote))
 }
 
 /// Decodes a vote.
 pub(super) fn decode_vote(bytes: &[u8]) -> Result<Vote, CodecError> {
-    let VoteRecord { term, candidate, committed } = unseal(bytes)?;
-    Ok(if committed { Vote::new_committed(term, candidate) } else { Vote::new(term, candidate) })
+    unseal::<VoteRecord>(bytes).map(Into::into)
+}
+
+/// Encodes the first members of a group.
+pub(super) fn encode_founders(founders: &BTreeMap<NodeId, Member>) -> Vec<u8> {
+    seal(founders)
+}
+
+/// Decodes the first members of a group.
+pub(super) fn decode_founders(bytes: &[u8]) -> Result<BTreeMap<NodeId, Member>, CodecError> {
+    unseal(bytes)
 }
 
 /// Encodes a log id.
@@ -185,14 +218,19 @@ pub(super) fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), C
     Ok((SnapshotMeta { last_log_id: record.last.map(Into::into), last_membership: membership }, record.state))
 }
 
-fn seal<T: Serialize>(record: &T) -> Vec<u8> {
+/// A record as bytes: the version byte, then postcard.
+pub(super) fn seal<T: Serialize>(record: &T) -> Vec<u8> {
     postcard::to_extend(record, vec![FORMAT]).expect("a record in memory always has a postcard form")
 }
 
-fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+/// The record that is exactly these bytes.
+pub(super) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     match bytes.split_first() {
         None => Err(CodecError::Empty),
         Some((&found, _)) if found > FORMAT => Err(CodecError::Newer { found }),
-        Some((_, record)) => postcard::from_bytes(record).map_err(CodecError::Malformed),
+        Some((_, record)) => match postcard::take_from_bytes(record).map_err(CodecError::Malformed)? {
+            (record, []) => Ok(record),
+            _ => Err(CodecError::Malformed(postcard::Error::DeserializeBadEncoding)),
+        },
     }
 }

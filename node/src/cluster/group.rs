@@ -3,47 +3,47 @@
 //! Guarantees: a command is answered only after it was committed and applied; every command carries the stamp of the
 //! term it is appended in; no wait is without a deadline, and a disk that fails or hangs is an error, not a silence.
 
+mod members;
 mod proposal;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use openraft::async_runtime::WatchReceiver;
+use openraft::storage::RaftLogStorage;
 use openraft::{Config, SnapshotPolicy};
 use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
 
 use self::proposal::Leadership;
-use super::log_store::{Identity, LogStore, OpenLog, StoreError, WriterStats};
-use super::network::NoPeers;
-use super::state_machine::StateMachine;
-use super::types::{Member, NodeId, Raft};
+use super::audit::AuditLog;
+use super::disk::{Cluster, Identity, MemberDisk, WriterStats};
+use super::log_store::{LogStore, OpenLog, StoreError};
+use super::network::Peers;
+use super::state_machine::{SnapshotStore, StateMachine};
+use super::types::{Member, NodeId, Raft, SeededRuntime, Snapshot, TypeConfig};
 use crate::ports::clock::Clock;
 use crate::ports::coordination::{
-    Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError, NamespaceStatus,
+    Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError, MemberStatus, NamespaceStatus,
 };
-use crate::ports::entropy::Entropy;
+use crate::ports::entropy::{Entropy, random_128};
 use crate::ports::error_chain::Chain;
 
 /// How long a stop may take before it is given up and the process should end anyway.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a member is opened.
+/// How long the first start of a group of one may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a member runs.
 #[derive(Clone, Debug)]
 pub struct GroupOptions {
-    /// Its data directory; made when there is none.
-    pub dir: PathBuf,
-    /// Its number.
-    pub node_id: NodeId,
-    /// Where its RPC listener is reached, `host:port`; empty for a group of one.
-    pub address: String,
-    /// How long opening waits for a leader.
-    pub open_timeout: Duration,
     /// How long a command may wait for its commit.
     pub submit_timeout: Duration,
     /// Entries between two snapshots.
@@ -52,24 +52,44 @@ pub struct GroupOptions {
     pub entries_kept: u64,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Randomness, for identities.
+    /// Randomness, for identities and election timeouts.
     pub entropy: Arc<dyn Entropy>,
 }
 
 impl GroupOptions {
-    /// The options for member `node_id` in `dir`, with default times and sizes.
-    pub fn new(dir: PathBuf, node_id: NodeId, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self {
-            dir,
-            node_id,
-            address: String::new(),
-            open_timeout: Duration::from_secs(10),
-            submit_timeout: Duration::from_secs(3),
-            snapshot_every: 5_000,
-            entries_kept: 1_000,
-            clock,
-            entropy,
-        }
+    /// Default times and sizes.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { submit_timeout: Duration::from_secs(3), snapshot_every: 5_000, entries_kept: 1_000, clock, entropy }
+    }
+}
+
+/// What a member's data lies on.
+#[derive(Debug)]
+pub struct Storage<L> {
+    /// The Raft log.
+    pub log: L,
+    /// The snapshots.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// The disk under both.
+    pub disk: Arc<dyn MemberDisk>,
+    /// Whose data it is.
+    pub identity: Identity,
+}
+
+impl Storage<LogStore> {
+    /// The data in a directory; an empty one gets an identity.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn open(dir: &Path, node_id: NodeId, options: &GroupOptions) -> Result<Self, StoreError> {
+        LogStore::open(dir, node_id, Arc::clone(&options.clock), &*options.entropy).map(Self::from)
+    }
+}
+
+impl From<OpenLog> for Storage<LogStore> {
+    fn from(open: OpenLog) -> Self {
+        let snapshots = Arc::new(open.store.clone());
+        Self { log: open.store, snapshots, disk: open.disk, identity: open.identity }
     }
 }
 
@@ -79,15 +99,12 @@ pub enum OpenError {
     /// Its log can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Its snapshot can't be used.
-    #[error("can't restore the snapshot in {}", path.display())]
-    Snapshot {
-        /// The data directory.
-        path: PathBuf,
-        /// Why: damaged, or written by a newer version.
-        #[source]
-        source: std::io::Error,
-    },
+    /// Its snapshot can't be used: damaged, or written by a newer version.
+    #[error("can't restore the allocator's snapshot")]
+    Snapshot(#[source] std::io::Error),
+    /// To which cluster it belongs can't be written down.
+    #[error("can't write to the log")]
+    Join(#[source] std::io::Error),
     /// The consensus core can't be started.
     #[error("can't start the consensus core")]
     Consensus(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -103,65 +120,97 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Group {
     identity: Identity,
+    cluster: Cluster,
     raft: Raft,
-    store: LogStore,
+    disk: Arc<dyn MemberDisk>,
     state: StateMachine,
+    peers: Peers,
     leadership: Mutex<Option<Leadership>>,
     submit_timeout: Duration,
     clock: Arc<dyn Clock>,
-    open: Mutex<Option<OpenLog>>,
 }
 
 impl Group {
-    /// Opens the member in `options.dir` and waits until it can grant. An empty directory becomes a group of one.
+    /// Opens the group of one in `dir` and waits until it can grant. An empty directory becomes one.
     ///
     /// # Errors
     /// [`OpenError`]
-    pub async fn open(options: GroupOptions) -> Result<Self, OpenError> {
-        let log = LogStore::open(&options.dir, options.node_id, Arc::clone(&options.clock), &*options.entropy)?;
-        Self::start(log, options).await
+    pub async fn open_alone(dir: &Path, node_id: NodeId, options: GroupOptions) -> Result<Self, OpenError> {
+        Self::run_alone(Storage::open(dir, node_id, &options)?, options).await
     }
 
-    /// Runs a member on a log that is open.
-    async fn start(log: OpenLog, options: GroupOptions) -> Result<Self, OpenError> {
-        let store = log.store.clone();
-        let state = StateMachine::restore(Arc::new(store.clone()))
-            .map_err(|source| OpenError::Snapshot { path: options.dir.clone(), source })?;
-        let raft = Raft::new(options.node_id, Arc::new(config(&options)?), NoPeers, store.clone(), state.clone());
+    /// Runs a group of one and waits until it can grant.
+    async fn run_alone<L: RaftLogStorage<TypeConfig> + Debug>(
+        mut storage: Storage<L>,
+        options: GroupOptions,
+    ) -> Result<Self, OpenError> {
+        if storage.identity.cluster.is_none() {
+            let itself = Member { address: String::new(), incarnation: storage.identity.incarnation.clone() };
+            let cluster = Cluster::founded_by(BTreeMap::from([(storage.identity.node_id, itself)]));
+            storage.disk.join_cluster(cluster.clone()).await.map_err(OpenError::Join)?;
+            storage.identity.cluster = Some(cluster);
+        }
+        let group = Self::run(storage, Peers::none(), options).await?;
+        let leads = tokio::time::timeout(OPEN_TIMEOUT, group.lead_alone()).await;
+        let outcome = leads.unwrap_or(Err(OpenError::NoLeader { waited: OPEN_TIMEOUT }));
+        if let Err(error) = outcome {
+            group.stop().await;
+            return Err(error);
+        }
+        Ok(group)
+    }
+
+    /// Runs a member whose data belongs to a cluster. It need not be reachable, nor need the others be.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    ///
+    /// # Panics
+    /// If the data belongs to no cluster.
+    pub async fn run<L: RaftLogStorage<TypeConfig> + Debug>(
+        storage: Storage<L>,
+        peers: Peers,
+        options: GroupOptions,
+    ) -> Result<Self, OpenError> {
+        let Storage { log, snapshots, disk, identity } = storage;
+        let cluster = identity.cluster.clone().expect("the caller has seen to it");
+        let state = StateMachine::restore(snapshots).map_err(OpenError::Snapshot)?;
+        let config = Arc::new(config(&options)?);
+        let seed = u64::from_be_bytes(random_128(&*options.entropy)[..8].try_into().expect("eight bytes"));
+        let raft = Raft::new(identity.node_id, config, peers.clone(), log, state.clone());
+        let raft = SeededRuntime::scope(seed, raft).await.map_err(consensus)?;
         let group = Self {
-            identity: log.identity.clone(),
-            raft: raft.await.map_err(consensus)?,
-            store,
+            identity,
+            cluster,
+            raft,
+            disk,
             state,
+            peers,
             leadership: Mutex::new(None),
             submit_timeout: options.submit_timeout,
             clock: options.clock,
-            open: Mutex::new(Some(log)),
         };
-        match tokio::time::timeout(options.open_timeout, group.begin(options.address)).await {
-            Ok(Ok(())) => Ok(group),
-            Ok(Err(error)) => {
-                group.stop().await;
-                Err(error)
+        if let Err(error) = group.found().await {
+            group.stop().await;
+            return Err(error);
+        }
+        Ok(group)
+    }
+
+    /// Gives a founder's empty log its first entry: the members that the cluster begins with.
+    async fn found(&self) -> Result<(), OpenError> {
+        match &self.cluster.founders {
+            Some(founders) if !self.raft.is_initialized().await.map_err(consensus)? => {
+                self.raft.initialize(founders.clone()).await.map_err(consensus)
             }
-            Err(_) => {
-                group.stop().await;
-                Err(OpenError::NoLeader { waited: options.open_timeout })
-            }
+            _ => Ok(()),
         }
     }
 
-    /// Makes an empty member a group of one, and waits until it leads.
-    async fn begin(&self, address: String) -> Result<(), OpenError> {
-        if self.raft.is_initialized().await.map_err(consensus)? {
-            // The only voter need not wait for the tick that would find it so.
-            if self.raft.voter_ids().eq([self.identity.node_id]) {
-                self.raft.trigger().elect(false).await.map_err(consensus)?;
-            }
-        } else {
-            let member = Member { address, incarnation: self.identity.incarnation.clone() };
-            self.raft.initialize(BTreeMap::from([(self.identity.node_id, member)])).await.map_err(consensus)?;
-        }
+    /// Waits until the only voter leads.
+    async fn lead_alone(&self) -> Result<(), OpenError> {
+        // It need not wait for the tick that would find it so.
+        self.raft.trigger().elect(false).await.map_err(consensus)?;
         let mut metrics = self.raft.metrics();
         while self.leading().is_none() {
             metrics.changed().await.map_err(consensus)?;
@@ -171,17 +220,14 @@ impl Group {
 
     /// Stops the member: what was handed over is written, the data directory is released.
     pub async fn stop(&self) {
-        let log = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stop = async {
             if let Err(error) = self.raft.shutdown().await {
                 tracing::error!(error = %Chain(&error), "the consensus core did not stop cleanly");
             }
-            if let Some(log) = log {
-                log.close().await;
-            }
+            self.disk.close().await;
         };
         if tokio::time::timeout(STOP_TIMEOUT, stop).await.is_err() {
-            let waited_ms = self.store.health().waiting().as_millis();
+            let waited_ms = self.disk.waiting().as_millis();
             tracing::error!(%waited_ms, "the allocator did not stop in time; is the disk answering?");
         }
     }
@@ -192,7 +238,7 @@ impl Group {
         loop {
             let state = metrics.borrow_watched().running_state.clone();
             if let Err(fatal) = state {
-                return self.store.health().failure().map_or_else(|| fatal.to_string(), str::to_owned);
+                return self.disk.failure().unwrap_or_else(|| fatal.to_string());
             }
             if metrics.changed().await.is_err() {
                 return "the consensus core has ended".to_owned();
@@ -205,6 +251,21 @@ impl Group {
         self.state.read(|replica| replica.state.floor(namespace))
     }
 
+    /// The cluster that this member belongs to.
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The consensus core, for the calls of other members.
+    pub(super) const fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// Checks that a snapshot can be read, before the core is given it: the core stops for good at one that can't.
+    pub(super) fn check_snapshot(&self, snapshot: &Snapshot) -> std::io::Result<()> {
+        StateMachine::check(snapshot)
+    }
+
     /// Whose data this is.
     pub const fn identity(&self) -> &Identity {
         &self.identity
@@ -212,33 +273,34 @@ impl Group {
 
     /// How the log is being written.
     pub fn writer_stats(&self) -> WriterStats {
-        self.store.health().stats()
+        self.disk.stats()
     }
 }
 
 #[async_trait]
 impl Allocator for Group {
     fn cluster_id(&self) -> Option<Arc<str>> {
-        Some(self.identity.cluster_id.as_str().into())
+        Some(Arc::clone(&self.cluster.id))
     }
 
     async fn submit(&self, command: Command) -> Result<Reply, CoordinationError> {
-        self.propose_within_deadline(command).await
+        self.submit_or_forward(command).await.0
     }
 
     async fn status(&self) -> Result<ClusterStatus, CoordinationError> {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let (last_applied_index, namespaces) = self.state.read(|replica| {
+        let (last_applied_index, worker_leases, namespaces) = self.state.read(|replica| {
             let namespaces = replica.state.namespaces().map(|namespace| NamespaceStatus {
                 name: namespace.name.clone(),
                 spec: namespace.spec,
                 floor: namespace.floor,
                 totals: namespace.totals,
             });
-            (replica.last_applied.as_ref().map(|id| id.index), namespaces.collect())
+            let last_applied_index = replica.last_applied.as_ref().map(|id| id.index);
+            (last_applied_index, replica.state.worker_totals().live, namespaces.collect())
         });
         Ok(ClusterStatus {
-            cluster_id: self.identity.cluster_id.clone(),
+            cluster_id: self.cluster.id.to_string(),
             node_id: self.identity.node_id,
             // A core that has stopped still remembers who led.
             leader: metrics.current_leader.filter(|_| metrics.running_state.is_ok()),
@@ -246,9 +308,9 @@ impl Allocator for Group {
             last_log_index: metrics.last_log_index,
             last_applied_index,
             voters: metrics.membership_config.voter_ids().collect(),
-            members: Vec::new(),
-            worker_leases: 0,
-            audit_violations: 0,
+            members: members(&metrics),
+            worker_leases,
+            audit_violations: self.state.audit().violations(),
             namespaces,
         })
     }
@@ -257,12 +319,12 @@ impl Allocator for Group {
         Ok(self.state.read(|replica| replica.state.find_origin(namespace, id)))
     }
 
-    async fn audit(&self, _after: Option<u64>, _follow: bool) -> Result<AuditStream, CoordinationError> {
-        Ok(Box::pin(futures_util::stream::empty()))
+    async fn audit(&self, after: Option<u64>, follow: bool) -> Result<AuditStream, CoordinationError> {
+        Ok(AuditLog::stream(self.state.audit(), after, follow))
     }
 
-    async fn change_members(&self, _change: MemberChange) -> Result<(), MemberError> {
-        Err(MemberError::Refused("this is a group of one: start allocators to have a cluster".to_owned()))
+    async fn change_members(&self, change: MemberChange) -> Result<(), MemberError> {
+        self.change_or_forward(change).await
     }
 }
 
@@ -273,6 +335,8 @@ fn config(options: &GroupOptions) -> Result<Config, OpenError> {
         election_timeout_min: 150,
         election_timeout_max: 300,
         enable_pre_vote: Some(true),
+        // Twice the longest election timeout: with five voters a leader that lost its quorum must notice it.
+        quorum_loss_probe_interval: Some(600),
         // A restarted leader campaigns again, so that each leadership is a term of its own, with its own stamps.
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
@@ -280,6 +344,26 @@ fn config(options: &GroupOptions) -> Result<Config, OpenError> {
         ..Config::default()
     };
     config.validate().map_err(consensus)
+}
+
+/// The members, and how far the leader knows each to be.
+fn members(metrics: &openraft::RaftMetrics<TypeConfig>) -> Vec<MemberStatus> {
+    let membership = &metrics.membership_config;
+    let voters: BTreeSet<_> = membership.voter_ids().collect();
+    let matched = |node_id| {
+        if node_id == metrics.id {
+            return metrics.last_log_index;
+        }
+        metrics.replication.as_ref()?.get(&node_id)?.as_ref().map(|id| id.index)
+    };
+    let status = |(&node_id, member): (&NodeId, &Member)| MemberStatus {
+        node_id,
+        address: member.address.clone(),
+        incarnation: member.incarnation.clone(),
+        is_voter: voters.contains(&node_id),
+        matched_index: matched(node_id),
+    };
+    membership.nodes().map(status).collect()
 }
 
 fn consensus(error: impl std::error::Error + Send + Sync + 'static) -> OpenError {

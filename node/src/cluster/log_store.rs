@@ -17,20 +17,22 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use openraft::storage::{LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot};
 
-pub use disk::{Identity, StoreError};
-pub use writer::{Health, WriterStats};
+pub use disk::StoreError;
 
 use self::disk::{Disk, Recovered};
 use self::view::View;
-use self::writer::{Ack, Ended, Job, Op};
+use self::writer::{Ack, Ended, Health, Job, Op};
 use super::codec;
+use super::disk::{Cluster, Identity, MemberDisk, WriterStats};
 use super::state_machine::SnapshotStore;
 use super::types::{Entry, IoFlushed, LogId, NodeId, SnapshotMeta, TypeConfig, Vote};
 use crate::ports::clock::Clock;
@@ -49,14 +51,22 @@ pub struct LogReader {
     shared: Arc<Shared>,
 }
 
-/// A log that was opened, and the means to close it.
+/// A log that was opened.
 #[derive(Debug)]
 pub struct OpenLog {
     /// The log.
     pub store: LogStore,
     /// Whose data it is.
     pub identity: Identity,
-    ended: Ended,
+    /// The means to look after the file, and to close it.
+    pub disk: Arc<LogDisk>,
+}
+
+/// The file under a log.
+#[derive(Debug)]
+pub struct LogDisk {
+    store: LogStore,
+    ended: Mutex<Option<Ended>>,
 }
 
 /// What the store, its readers and the writer thread have in common.
@@ -103,12 +113,9 @@ impl LogStore {
             health: Health::new(clock),
         });
         let (queue, ended) = writer::start(Arc::clone(&shared), disk).map_err(StoreError::Thread)?;
-        Ok(OpenLog { store: Self { shared, queue }, identity: found.identity, ended })
-    }
-
-    /// How the writing goes.
-    pub fn health(&self) -> &Health {
-        &self.shared.health
+        let store = Self { shared, queue };
+        let disk = Arc::new(LogDisk { store: store.clone(), ended: Mutex::new(Some(ended)) });
+        Ok(OpenLog { store, identity: found.identity, disk })
     }
 
     /// Hands a write over, once there is room for it. `update` changes the readers' view at that very moment.
@@ -138,12 +145,35 @@ impl LogStore {
     }
 }
 
-impl OpenLog {
-    /// Writes what was handed over, releases the file, and ends the writer thread.
-    pub async fn close(self) {
+#[async_trait]
+impl MemberDisk for LogDisk {
+    fn failure(&self) -> Option<String> {
+        self.store.shared.health.failure().map(str::to_owned)
+    }
+
+    fn waiting(&self) -> Duration {
+        self.store.shared.health.waiting()
+    }
+
+    fn report_stall(&self, waited: Duration) {
+        self.store.shared.health.report_stall(waited);
+    }
+
+    fn stats(&self) -> WriterStats {
+        self.store.shared.health.stats()
+    }
+
+    async fn join_cluster(&self, cluster: Cluster) -> io::Result<()> {
+        self.store.write(|ack| Op::Join { cluster, ack }, |_, _| {}).await
+    }
+
+    async fn close(&self) {
         // A writer that has failed has ended already.
         let _ = self.store.hand_over(Op::Stop, |_, _| {}).await;
-        self.ended.join().await;
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            ended.join().await;
+        }
     }
 }
 
@@ -174,7 +204,7 @@ impl Shared {
                     }
                 }
                 Op::Vote { vote, .. } => view.vote = Some(*vote),
-                Op::Truncate { .. } | Op::Purge { .. } | Op::Snapshot { .. } | Op::Stop => {}
+                Op::Truncate { .. } | Op::Purge { .. } | Op::Snapshot { .. } | Op::Join { .. } | Op::Stop => {}
             }
         }
     }

@@ -1,9 +1,13 @@
-//! The way to the other members. A group of one has none: every peer is unreachable.
+//! The way to the other members: Raft's calls, and commands for the leader. A group of one has no peers.
 
+use std::collections::HashMap;
 use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::alias::VoteOf;
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
@@ -11,74 +15,211 @@ use openraft::raft::{
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
+use super::message::{Message, SnapshotRequest};
+use super::rpc::{Call, CallError, Caller, Channel, FORWARDED, Incarnation, path, put};
+use super::transport::{Connections, Dial};
 use super::types::{Member, NodeId, Snapshot, TypeConfig};
 
-/// Makes connections to peers; there are none yet.
-#[derive(Clone, Copy, Debug)]
-pub struct NoPeers;
+/// How long entries may take to be on a follower's disk: below the shortest election timeout.
+const APPENDED_WITHIN: Duration = Duration::from_millis(140);
 
-/// A peer that can't be reached.
+/// The largest answer to one of Raft's calls, in bytes.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// The other members, as they are called. Clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Peers(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    dialer: Arc<dyn Dial>,
+    connections: Connections,
+    caller: Caller,
+    channels: Mutex<HashMap<String, Channel>>,
+    /// What each member refused last, so that it is logged once.
+    refusals: Mutex<HashMap<NodeId, String>>,
+}
+
+/// The way to one member.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    peers: Peers,
+    target: Incarnation,
+    address: String,
+}
+
+/// There are no peers.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("member {0} can't be reached: this node runs a group of one")]
-pub struct NoPeer(NodeId);
+struct NoPeers(NodeId);
 
-impl NoPeer {
-    fn unreachable(self) -> Unreachable<TypeConfig> {
-        Unreachable::new(&self)
+impl Peers {
+    /// A group of one.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Members that are dialled with `dialer` and called as `caller`.
+    pub fn new(dialer: Arc<dyn Dial>, connections: Connections, caller: Caller) -> Self {
+        let (channels, refusals) = (Mutex::default(), Mutex::default());
+        Self(Some(Arc::new(Shared { dialer, connections, caller, channels, refusals })))
+    }
+
+    /// The way to a member.
+    pub(super) fn peer(&self, node_id: NodeId, member: &Member) -> Peer {
+        let target = Incarnation { node_id, incarnation: member.incarnation.clone() };
+        Peer { peers: self.clone(), target, address: member.address.clone() }
+    }
+
+    /// Calls whoever is at `address`, member or not.
+    pub(super) async fn call_address(&self, address: &str, call: Call) -> Result<Bytes, CallError> {
+        match &self.0 {
+            Some(shared) => shared.channel(address).call(call).await,
+            None => Err(no_peers(address)),
+        }
+    }
+
+    /// What this node says of itself.
+    pub(super) fn caller(&self) -> Caller {
+        self.0.as_ref().map(|shared| shared.caller.clone()).unwrap_or_default()
     }
 }
 
-impl RaftNetworkFactory<TypeConfig> for NoPeers {
-    type Network = NoPeer;
+impl Shared {
+    fn channel(&self, address: &str) -> Channel {
+        let mut channels = lock(&self.channels);
+        if let Some(channel) = channels.get(address) {
+            return channel.clone();
+        }
+        let channel = Channel::new(address, Arc::clone(&self.dialer), self.connections.clone());
+        channels.insert(address.to_owned(), channel.clone());
+        channel
+    }
 
-    async fn new_client(&mut self, target: NodeId, _node: &Member) -> NoPeer {
-        NoPeer(target)
+    /// Logs what a member refuses, once; a member that answers again is forgiven.
+    fn note<T>(&self, target: NodeId, answer: &Result<T, CallError>) {
+        match answer {
+            Err(CallError::Refused { refusal, .. }) if refusal.kind.is_about_identity() => {
+                let former = lock(&self.refusals).insert(target, refusal.message.clone());
+                if former.as_ref() != Some(&refusal.message) {
+                    tracing::error!(member = target, %refusal, "a member refuses our calls");
+                }
+            }
+            Ok(_) => drop(lock(&self.refusals).remove(&target)),
+            Err(_) => {}
+        }
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for NoPeer {
+impl Peer {
+    /// Calls the member; it answers only if it is the data directory that the membership names.
+    pub(super) async fn call(
+        &self,
+        path: &'static str,
+        body: Vec<u8>,
+        deadline: Duration,
+        max_answer: usize,
+    ) -> Result<Bytes, CallError> {
+        let Some(shared) = &self.peers.0 else { return Err(no_peers(&self.target.node_id.to_string())) };
+        let mut headers = shared.caller.headers(Some(&self.target));
+        put(&mut headers, FORWARDED, "1");
+        let answer = shared.channel(&self.address).call(Call { path, headers, body: body.into(), deadline, max_answer });
+        let answer = answer.await;
+        shared.note(self.target.node_id, &answer);
+        answer
+    }
+
+    async fn raft<Q: Message, A: Message>(
+        &self,
+        path: &'static str,
+        request: &Q,
+        deadline: Duration,
+    ) -> Result<A, RPCError<TypeConfig>> {
+        if self.peers.0.is_none() {
+            return Err(Unreachable::new(&NoPeers(self.target.node_id)).into());
+        }
+        let answer = self.call(path, request.encode(), deadline, MAX_ANSWER).await.map_err(rpc_error)?;
+        A::decode(&answer).map_err(|error| NetworkError::new(&error).into())
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Peers {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: NodeId, member: &Member) -> Peer {
+        self.peer(target, member)
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Peer {
     type SnapshotData = Vec<u8>;
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        // A heartbeat waits for no disk.
+        let deadline = if request.entries.is_empty() { option.hard_ttl() } else { APPENDED_WITHIN };
+        self.raft(path::APPEND, &request, deadline).await
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        self.raft(path::VOTE, &request, option.soft_ttl()).await
     }
 
     // openraft's default grants every pre-vote, which would let a cut-off node raise the term.
     async fn pre_vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        self.raft(path::PRE_VOTE, &request, option.soft_ttl()).await
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: VoteOf<TypeConfig>,
-        _snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _option: RPCOption,
+        vote: VoteOf<TypeConfig>,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(self.unreachable().into())
+        let request = SnapshotRequest { vote, snapshot };
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            answer = self.raft(path::SNAPSHOT, &request, option.soft_ttl()) => Ok(answer?),
+        }
     }
 
     async fn transfer_leader(
         &mut self,
-        _request: TransferLeaderRequest<TypeConfig>,
-        _option: RPCOption,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        self.raft(path::TRANSFER, &request, option.soft_ttl()).await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds these locks can panic half way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn no_peers(address: &str) -> CallError {
+    let source = std::io::Error::new(std::io::ErrorKind::NotConnected, "this node runs a group of one");
+    CallError::Dial { address: address.to_owned(), source }
+}
+
+/// Whoever can't be reached, or refuses, is left alone for a while; what was lost on the way is repeated at once.
+fn rpc_error(error: CallError) -> RPCError<TypeConfig> {
+    match &error {
+        CallError::Dial { .. } | CallError::Refused { .. } => Unreachable::new(&error).into(),
+        CallError::Broken { .. } | CallError::Silent { .. } | CallError::Answer { .. } => {
+            NetworkError::new(&error).into()
+        }
     }
 }

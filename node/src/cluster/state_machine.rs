@@ -16,7 +16,8 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use stint_idgen::allocator::State;
 
-use super::types::{Applied, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use super::audit::AuditLog;
+use super::types::{Applied, Entry, LogId, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Where snapshots are kept: one, the newest.
 pub trait SnapshotStore: Debug + Send + Sync + 'static {
@@ -34,6 +35,7 @@ pub trait SnapshotStore: Debug + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct StateMachine {
     replica: Arc<Mutex<Replica>>,
+    audit: Arc<AuditLog>,
     snapshots: Arc<dyn SnapshotStore>,
 }
 
@@ -66,7 +68,21 @@ impl StateMachine {
             Some((meta, state)) => Replica::restore(&meta, &state)?,
             None => Replica::default(),
         };
-        Ok(Self { replica: Arc::new(Mutex::new(replica)), snapshots })
+        let audit = Arc::new(AuditLog::resume(&replica.state));
+        Ok(Self { replica: Arc::new(Mutex::new(replica)), audit, snapshots })
+    }
+
+    /// The audit of what this member has applied.
+    pub const fn audit(&self) -> &Arc<AuditLog> {
+        &self.audit
+    }
+
+    /// Checks that a snapshot can be restored.
+    ///
+    /// # Errors
+    /// When it can't be read, or was written by a newer version.
+    pub fn check(snapshot: &Snapshot) -> io::Result<()> {
+        Replica::restore(&snapshot.meta, &snapshot.snapshot).map(drop)
     }
 
     /// Reads the state of this member, which may be behind the leader's.
@@ -86,11 +102,15 @@ impl Replica {
         Ok(Self { state, last_applied: meta.last_log_id, membership: meta.last_membership.clone() })
     }
 
-    fn apply(&mut self, entry: Entry) -> Applied {
+    fn apply(&mut self, entry: Entry, audit: &AuditLog) -> Applied {
         let Entry { log_id, payload } = entry;
         let applied = match payload {
             EntryPayload::Blank => None,
-            EntryPayload::Normal(proposal) => Some(self.state.apply(&proposal.0)),
+            EntryPayload::Normal(Proposal(stamped)) => {
+                let reply = self.state.apply(&stamped);
+                audit.observe(log_id.index, &stamped, &reply);
+                Some(reply)
+            }
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(log_id), membership);
                 None
@@ -114,7 +134,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
-            let applied = self.replica().apply(entry);
+            let applied = self.replica().apply(entry, &self.audit);
             if let Some(responder) = responder {
                 responder.send(applied);
             }
@@ -134,6 +154,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         // Read before it replaces the one kept: what can't be read must not be kept.
         let replica = Replica::restore(meta, &state)?;
         self.snapshots.save(meta, state).await?;
+        self.audit.skip_to(&replica.state);
         *self.replica() = replica;
         Ok(())
     }

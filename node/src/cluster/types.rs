@@ -2,10 +2,15 @@
 
 use std::fmt;
 
+use openraft::impls::TokioRuntime;
+use openraft_rt::deterministic_rng::DeterministicRng;
 use serde::{Deserialize, Serialize};
 use stint_idgen::allocator::{Reply, Stamped};
 
 use super::state_machine::StateMachine;
+
+/// The runtime of the consensus core: tokio, its randomness (election timeouts) from a seed that each start is given.
+pub type SeededRuntime = DeterministicRng<TokioRuntime>;
 
 /// Number of a member: given once, never given again to another data directory.
 pub type NodeId = u64;
@@ -47,6 +52,7 @@ openraft::declare_raft_types!(
         NodeId = NodeId,
         Node = Member,
         Term = u64,
+        AsyncRuntime = SeededRuntime,
         LeaderId = openraft::impls::leader_id_std::LeaderId<u64, NodeId>,
 );
 

@@ -10,13 +10,19 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::impls::ProgressResponder;
 use stint_idgen::allocator::{Command, Reply, Stamped, Stamper};
+use tokio::time::Instant;
 
+use super::super::codec::unseal;
+use super::super::rpc::{SubmitAnswer, path};
 use super::super::types::{Applied, CommittedLeaderId, NodeId, Proposal, TypeConfig};
 use super::Group;
 use crate::ports::coordination::CoordinationError;
 
 /// How soon a refused proposal is tried again: elections and leases take tens of milliseconds.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
+
+/// The largest reply to a command, in bytes.
+pub(in super::super) const MAX_REPLY: usize = 64 << 10;
 
 /// How long a single write may keep the disk before new commands are refused without being proposed.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
@@ -30,7 +36,7 @@ pub(super) struct Leadership {
 
 /// Why a proposal has no reply.
 #[derive(Debug, thiserror::Error)]
-enum ProposalError {
+pub(super) enum ProposalError {
     #[error("no reply within {} ms", .0.as_millis())]
     Deadline(Duration),
     #[error("this member doesn't lead; the leader is {leader:?}")]
@@ -67,8 +73,39 @@ enum Attempt {
 }
 
 impl Group {
-    /// Proposes `command` until it is committed, refused or out of time.
-    pub(super) async fn propose_within_deadline(&self, command: Command) -> Result<Reply, CoordinationError> {
+    /// Commits `command`, here or through the leader; with where the leader is, if it was another member.
+    ///
+    /// Every command may be sent again under its request number, so whoever hears "unknown" from here just asks again.
+    pub(in super::super) async fn submit_or_forward(
+        &self,
+        command: Command,
+    ) -> (Result<Reply, CoordinationError>, Option<String>) {
+        let began = Instant::now();
+        loop {
+            let Some((leader, member)) = self.other_leader() else { return (self.submit_here(command).await, None) };
+            let left = self.submit_timeout.saturating_sub(began.elapsed());
+            let call = self.peers.peer(leader, &member).call(path::SUBMIT, command.encode(), left, MAX_REPLY).await;
+            let error = match call.map(|answer| unseal::<SubmitAnswer>(&answer)) {
+                Ok(answer) => {
+                    let reply = answer.map_err(|error| unknown(error)).and_then(|answer| {
+                        Reply::decode(&answer.reply).map_err(|error| unknown(error))
+                    });
+                    return (reply, Some(member.address));
+                }
+                Err(error) if !error.is_without_effect() => return (Err(unknown(error)), None),
+                Err(error) => error,
+            };
+            // It was not done: the leader has gone, or has not begun to lead.
+            if began.elapsed() + RETRY_AFTER >= self.submit_timeout {
+                return (Err(unavailable(error)), None);
+            }
+            tracing::debug!(%error, "forwarding again");
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    /// Proposes `command` on this member until it is committed, refused or out of time.
+    pub(in super::super) async fn submit_here(&self, command: Command) -> Result<Reply, CoordinationError> {
         self.check_disk()?;
         let mut phase = Phase::NotProposed;
         let proposed = tokio::time::timeout(self.submit_timeout, self.propose(command, &mut phase)).await;
@@ -101,6 +138,8 @@ impl Group {
             let attempt = self.attempt(&command, phase).await;
             match attempt {
                 Ok(reply) => return Ok(reply),
+                // Whoever asked finds the leader sooner than this member becomes it.
+                Err(Attempt::Again(error)) if self.other_leader().is_some() => return Err(unavailable(error)),
                 Err(Attempt::Again(error)) => tracing::debug!(%error, "proposing again"),
                 Err(Attempt::Refused(error)) => return Err(error),
                 Err(Attempt::Unknown(error)) => return Err(unknown(error)),
@@ -161,20 +200,19 @@ impl Group {
 
     /// Refuses at once what could only wait for a disk that doesn't answer.
     fn check_disk(&self) -> Result<(), CoordinationError> {
-        let health = self.store.health();
-        if let Some(failure) = health.failure() {
-            return Err(unavailable(ProposalError::Disk(failure.to_owned())));
+        if let Some(failure) = self.disk.failure() {
+            return Err(unavailable(ProposalError::Disk(failure)));
         }
-        let waiting = health.waiting();
+        let waiting = self.disk.waiting();
         if waiting > STALLED_AFTER {
-            health.report_stall(waiting);
+            self.disk.report_stall(waiting);
             return Err(unavailable(ProposalError::Stalled(waiting)));
         }
         Ok(())
     }
 
     fn stopped(&self) -> ProposalError {
-        self.store.health().failure().map_or(ProposalError::Stopped, |failure| ProposalError::Disk(failure.to_owned()))
+        self.disk.failure().map_or(ProposalError::Stopped, ProposalError::Disk)
     }
 }
 
@@ -182,10 +220,10 @@ fn reply_of(applied: Applied) -> Result<Reply, Attempt> {
     applied.ok_or(Attempt::Unknown(ProposalError::NoReply))
 }
 
-fn unavailable(error: ProposalError) -> CoordinationError {
+pub(super) fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> CoordinationError {
     CoordinationError::Unavailable { source: Box::new(error) }
 }
 
-fn unknown(error: ProposalError) -> CoordinationError {
+fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> CoordinationError {
     CoordinationError::OutcomeUnknown { source: Box::new(error) }
 }

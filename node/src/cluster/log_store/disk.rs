@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use super::super::codec::{self, CodecError};
+use super::super::disk::{Cluster, Identity};
 use super::super::types::{Entry, LogId, NodeId, SnapshotMeta, Vote};
 use super::writer::{Job, Op};
 use crate::ports::entropy::{Entropy, random_128};
@@ -28,6 +29,7 @@ const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const LAYOUT_KEY: &str = "layout";
 const CLUSTER_ID_KEY: &str = "cluster_id";
 const INCARNATION_KEY: &str = "incarnation";
+const FOUNDERS_KEY: &str = "founders";
 const NODE_ID_KEY: &str = "node_id";
 const VOTE_KEY: &str = "vote";
 const COMMITTED_KEY: &str = "committed";
@@ -36,17 +38,6 @@ const SNAPSHOT_KEY: &str = "snapshot";
 
 /// redb's default is 1 GiB. The log is read from memory, and what lies on disk is a few megabytes.
 const CACHE_BYTES: usize = 16 << 20;
-
-/// Who a data directory is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The random identity of the cluster's data, 32 hex digits.
-    pub cluster_id: String,
-    /// The random identity of this data directory, 32 hex digits.
-    pub incarnation: String,
-    /// The member it was made for.
-    pub node_id: NodeId,
-}
 
 /// Why the stored log can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -217,8 +208,15 @@ impl Disk {
             [] => return Err(Fault::Missing(LAYOUT_KEY)),
         }
         let node_id = bytes(NODE_ID_KEY)?.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
+        let cluster = match bytes(CLUSTER_ID_KEY)? {
+            Some(_) => Some(Cluster {
+                id: text(CLUSTER_ID_KEY)?.into(),
+                founders: bytes(FOUNDERS_KEY)?.map(|value| codec::decode_founders(&value)).transpose()?,
+            }),
+            None => None,
+        };
         let identity = Identity {
-            cluster_id: text(CLUSTER_ID_KEY)?,
+            cluster,
             incarnation: text(INCARNATION_KEY)?,
             node_id: node_id.ok_or(Fault::Missing(NODE_ID_KEY))?,
         };
@@ -322,13 +320,12 @@ fn create(dir: &Path, node_id: NodeId, entropy: &dyn Entropy) -> Result<(), Stor
 }
 
 fn initialise(database: &Database, node_id: NodeId, entropy: &dyn Entropy) -> Result<(), redb::Error> {
-    let identity = || format!("{:032x}", u128::from_be_bytes(random_128(entropy)));
+    let incarnation = format!("{:032x}", u128::from_be_bytes(random_128(entropy)));
     let transaction = database.begin_write()?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(LAYOUT_KEY, [LAYOUT].as_slice())?;
-        meta.insert(CLUSTER_ID_KEY, identity().as_bytes())?;
-        meta.insert(INCARNATION_KEY, identity().as_bytes())?;
+        meta.insert(INCARNATION_KEY, incarnation.as_bytes())?;
         meta.insert(NODE_ID_KEY, node_id.to_be_bytes().as_slice())?;
         transaction.open_table(LOG)?;
     }
@@ -353,6 +350,12 @@ fn write_op(
             meta.insert(PURGED_KEY, codec::encode_log_id(upto).as_slice())?;
         }
         Op::Snapshot { record, .. } => drop(meta.insert(SNAPSHOT_KEY, record.as_slice())?),
+        Op::Join { cluster, .. } => {
+            meta.insert(CLUSTER_ID_KEY, cluster.id.as_bytes())?;
+            if let Some(founders) = &cluster.founders {
+                meta.insert(FOUNDERS_KEY, codec::encode_founders(founders).as_slice())?;
+            }
+        }
         Op::Stop => {}
     }
     Ok(())

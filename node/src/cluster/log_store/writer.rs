@@ -11,6 +11,7 @@ use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::disk::{Cluster, WriterStats};
 use super::super::types::{Entry, IoFlushed, LogId, Vote};
 use super::Shared;
 use super::disk::Disk;
@@ -38,6 +39,8 @@ pub(super) enum Op {
     Purge { upto: LogId },
     /// Replace the snapshot.
     Snapshot { record: Vec<u8>, ack: Ack },
+    /// Remember to which cluster the data belongs.
+    Join { cluster: Cluster, ack: Ack },
     /// Write what is before it, release the file, and end.
     Stop,
 }
@@ -51,7 +54,7 @@ pub(super) struct Job {
 
 /// How the writing goes.
 #[derive(Debug)]
-pub struct Health {
+pub(super) struct Health {
     clock: Arc<dyn Clock>,
     failed: OnceLock<String>,
     /// When the running transaction began, in milliseconds of the monotonic clock plus one; 0 when there is none.
@@ -61,17 +64,6 @@ pub struct Health {
     commits: AtomicU64,
     entries: AtomicU64,
     commit_micros: AtomicU64,
-}
-
-/// Counters of the writer, since it was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WriterStats {
-    /// Transactions, each with one fsync.
-    pub commits: u64,
-    /// Log entries written.
-    pub entries: u64,
-    /// Time spent in transactions.
-    pub busy: Duration,
 }
 
 impl Health {
@@ -88,12 +80,12 @@ impl Health {
     }
 
     /// Why nothing can be written any more, if so.
-    pub fn failure(&self) -> Option<&str> {
+    pub(super) fn failure(&self) -> Option<&str> {
         self.failed.get().map(String::as_str)
     }
 
     /// How long the disk has kept the running write waiting.
-    pub fn waiting(&self) -> Duration {
+    pub(super) fn waiting(&self) -> Duration {
         match self.writing_since.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             since => self.clock.monotonic().saturating_sub(Duration::from_millis(since - 1)),
@@ -101,7 +93,7 @@ impl Health {
     }
 
     /// Logs that the disk has not answered for `waited`, once for each write that it keeps waiting.
-    pub fn report_stall(&self, waited: Duration) {
+    pub(super) fn report_stall(&self, waited: Duration) {
         let since = self.writing_since.load(Ordering::Relaxed);
         if since != 0 && self.reported.swap(since, Ordering::Relaxed) != since {
             tracing::error!(waited_ms = millis(waited), "the disk doesn't answer; commands are refused until it does");
@@ -109,7 +101,7 @@ impl Health {
     }
 
     /// The counters.
-    pub fn stats(&self) -> WriterStats {
+    pub(super) fn stats(&self) -> WriterStats {
         WriterStats {
             commits: self.commits.load(Ordering::Relaxed),
             entries: self.entries.load(Ordering::Relaxed),
@@ -243,7 +235,9 @@ fn settle(batch: impl IntoIterator<Item = Job>, written: &io::Result<()>) {
         };
         match job.op {
             // A caller that has gone away needs no answer.
-            Op::Vote { ack, .. } | Op::Truncate { ack, .. } | Op::Snapshot { ack, .. } => drop(ack.send(result)),
+            Op::Vote { ack, .. } | Op::Truncate { ack, .. } | Op::Snapshot { ack, .. } | Op::Join { ack, .. } => {
+                drop(ack.send(result));
+            }
             Op::Append { flushed, .. } => flushed.io_completed(result),
             Op::Purge { .. } | Op::Stop => {}
         }

@@ -1,0 +1,271 @@
+//! The allocators, as a holder reaches them: any member will do, the leader is found by asking.
+//!
+//! Guarantees: a command is repeated, on another member if need be, until there is an answer or the deadline; "unknown"
+//! is said whenever one of the attempts may have had an effect; a cluster that was met once is never mistaken for another.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::stream;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde::Serialize;
+use stint_idgen::allocator::{AuditRecord, Command, IdOrigin, NamespaceName, Reply};
+use tokio::time::{Instant, sleep};
+
+use super::codec::{seal, unseal};
+use super::group::{CHANGED_WITHIN, MAX_REPLY};
+use super::rpc::{
+    AuditQuestion, Call, CallError, Caller, Channel, ClusterSecret, OriginQuestion, RefusalKind, SubmitAnswer, path,
+};
+use super::transport::{Connections, Dial};
+use crate::ports::coordination::{
+    Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError,
+};
+use crate::ports::error_chain::Chain;
+
+/// How long one member is waited for before another is asked.
+const ATTEMPTED_FOR: Duration = Duration::from_millis(500);
+/// The pause after every member was asked in vain.
+const PAUSE: Duration = Duration::from_millis(25);
+/// The largest status, in bytes: ten thousand namespaces.
+const MAX_STATUS: usize = 16 << 20;
+/// The largest audit record, in bytes.
+const MAX_RECORD: usize = 64 << 10;
+
+/// How the allocators are reached.
+#[derive(Clone, Debug)]
+pub struct RemoteOptions {
+    /// Where they listen, `host:port`; one is enough, all are better.
+    pub addresses: Vec<String>,
+    /// The cluster's secret.
+    pub secret: Option<ClusterSecret>,
+    /// The cluster that they must be, if that is configured.
+    pub cluster_id: Option<String>,
+    /// How long a command may take before it fails.
+    pub patience: Duration,
+}
+
+/// The allocators, reached over the network.
+#[derive(Debug)]
+pub struct RemoteAllocator {
+    channels: Vec<Channel>,
+    /// The one that is asked first.
+    preferred: AtomicUsize,
+    secret: Option<ClusterSecret>,
+    cluster_id: OnceLock<Arc<str>>,
+    patience: Duration,
+}
+
+/// Why no allocator answered.
+#[derive(Debug, thiserror::Error)]
+enum RemoteError {
+    /// The last attempt's error.
+    #[error("no allocator answered")]
+    Call(#[from] CallError),
+    /// There is nobody to ask.
+    #[error("no allocators are configured (cluster.allocators)")]
+    Nobody,
+    /// The answer is from another cluster than the one before.
+    #[error("the allocators belong to cluster {found}, not to {expected}: look at cluster.allocators and cluster.id")]
+    OtherCluster { found: String, expected: String },
+    /// The answer is damaged or of a newer version.
+    #[error("the answer can't be read: {0}")]
+    Answer(String),
+    /// The stream of records broke off.
+    #[error("the audit broke off")]
+    Stream(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RemoteAllocator {
+    /// The allocators at these addresses; nothing is dialled yet.
+    pub fn new(options: RemoteOptions, dialer: &Arc<dyn Dial>, connections: &Connections) -> Self {
+        let channel = |address: &String| Channel::new(address, Arc::clone(dialer), connections.clone());
+        let cluster_id = OnceLock::new();
+        if let Some(expected) = options.cluster_id {
+            let _ = cluster_id.set(expected.into());
+        }
+        Self {
+            channels: options.addresses.iter().map(channel).collect(),
+            preferred: AtomicUsize::new(0),
+            secret: options.secret,
+            cluster_id,
+            patience: options.patience,
+        }
+    }
+
+    /// Asks one member after the other, until one answers or time is up.
+    async fn ask(&self, path: &'static str, body: Bytes, max_answer: usize) -> Result<Bytes, CoordinationError> {
+        let began = Instant::now();
+        let mut may_have_worked = false;
+        loop {
+            let mut last = None;
+            let first = self.preferred.load(Ordering::Relaxed);
+            for turn in 0..self.channels.len() {
+                let at = (first + turn) % self.channels.len();
+                let deadline = ATTEMPTED_FOR.min(self.patience.saturating_sub(began.elapsed()));
+                match self.channels[at].call(self.question(path, body.clone(), deadline, max_answer)).await {
+                    Ok(answer) => {
+                        self.preferred.store(at, Ordering::Relaxed);
+                        return Ok(answer);
+                    }
+                    Err(error) => {
+                        tracing::debug!(error = %Chain(&error), "asking another allocator");
+                        may_have_worked |= !error.is_without_effect();
+                        last = Some(error);
+                    }
+                }
+            }
+            // What a person must put right doesn't change by asking again.
+            let hopeless = last.as_ref().and_then(CallError::refusal).is_some_and(|it| it.kind.is_about_identity());
+            if hopeless || began.elapsed() + PAUSE >= self.patience {
+                let error = Box::new(last.map_or(RemoteError::Nobody, RemoteError::Call));
+                return Err(if may_have_worked {
+                    CoordinationError::OutcomeUnknown { source: error }
+                } else {
+                    CoordinationError::Unavailable { source: error }
+                });
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    fn question(&self, path: &'static str, body: Bytes, deadline: Duration, max_answer: usize) -> Call {
+        let caller = Caller { secret: self.secret.clone(), cluster_id: self.cluster_id.get().cloned(), member: None };
+        Call { path, headers: caller.headers(None), body, deadline, max_answer }
+    }
+
+    /// From now on this is the cluster, unless another one is already.
+    fn meet(&self, found: &str) -> Result<(), CoordinationError> {
+        let expected = self.cluster_id.get_or_init(|| found.into());
+        if **expected == *found {
+            return Ok(());
+        }
+        let (found, expected) = (found.to_owned(), expected.to_string());
+        Err(unavailable(RemoteError::OtherCluster { found, expected }))
+    }
+
+    /// The next question goes to the leader, if it is one of those that are known.
+    fn prefer(&self, leader: &str) {
+        if let Some(at) = self.channels.iter().position(|channel| channel.address() == leader) {
+            self.preferred.store(at, Ordering::Relaxed);
+        }
+    }
+}
+
+#[async_trait]
+impl Allocator for RemoteAllocator {
+    fn cluster_id(&self) -> Option<Arc<str>> {
+        self.cluster_id.get().cloned()
+    }
+
+    async fn submit(&self, command: Command) -> Result<Reply, CoordinationError> {
+        let answer = self.ask(path::SUBMIT, command.encode().into(), MAX_REPLY).await?;
+        let answer: SubmitAnswer = unseal(&answer).map_err(unreadable)?;
+        self.meet(&answer.cluster_id)?;
+        if let Some(leader) = &answer.leader {
+            self.prefer(leader);
+        }
+        Reply::decode(&answer.reply).map_err(unreadable)
+    }
+
+    async fn status(&self) -> Result<ClusterStatus, CoordinationError> {
+        let answer = self.ask(path::STATUS, Bytes::new(), MAX_STATUS).await?;
+        let status: ClusterStatus = serde_json::from_slice(&answer).map_err(unreadable)?;
+        self.meet(&status.cluster_id)?;
+        Ok(status)
+    }
+
+    async fn find_origin(&self, namespace: &NamespaceName, id: u64) -> Result<Option<IdOrigin>, CoordinationError> {
+        let question = OriginQuestion { namespace: namespace.clone(), id };
+        let answer = self.ask(path::ORIGIN, encoded(&question), MAX_REPLY).await?;
+        unseal(&answer).map_err(unreadable)
+    }
+
+    async fn audit(&self, after: Option<u64>, follow: bool) -> Result<AuditStream, CoordinationError> {
+        let body = encoded(&AuditQuestion { after, follow });
+        let mut last = RemoteError::Nobody;
+        let first = self.preferred.load(Ordering::Relaxed);
+        for turn in 0..self.channels.len() {
+            let channel = &self.channels[(first + turn) % self.channels.len()];
+            match channel.open_stream(self.question(path::AUDIT, body.clone(), ATTEMPTED_FOR, MAX_RECORD)).await {
+                Ok(body) => return Ok(frames(body)),
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(unavailable(last))
+    }
+
+    async fn change_members(&self, change: MemberChange) -> Result<(), MemberError> {
+        let body = Bytes::from(serde_json::to_vec(&change).expect("a value in memory always has a JSON form"));
+        let mut last = RemoteError::Nobody;
+        let first = self.preferred.load(Ordering::Relaxed);
+        for turn in 0..self.channels.len() {
+            let channel = &self.channels[(first + turn) % self.channels.len()];
+            match channel.call(self.question(path::MEMBERS, body.clone(), CHANGED_WITHIN, MAX_REPLY)).await {
+                Ok(_) => return Ok(()),
+                Err(CallError::Refused { refusal, .. }) if refusal.kind == RefusalKind::Members => {
+                    return Err(MemberError::Refused(refusal.message));
+                }
+                Err(error) if !error.is_without_effect() => {
+                    return Err(CoordinationError::OutcomeUnknown { source: Box::new(error) }.into());
+                }
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(unavailable(last).into())
+    }
+}
+
+/// The records of an audit's answer, as they come.
+fn frames(body: Incoming) -> AuditStream {
+    Box::pin(stream::unfold(Some((body, BytesMut::new())), |reading| async move {
+        let (mut body, mut buffer) = reading?;
+        loop {
+            match take_frame(&mut buffer) {
+                Ok(Some(record)) => return Some((Ok(record), Some((body, buffer)))),
+                Ok(None) => {}
+                Err(error) => return Some((Err(error), None)),
+            }
+            match body.frame().await {
+                Some(Ok(frame)) => buffer.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => return Some((Err(unavailable(RemoteError::Stream(error.into()))), None)),
+                None if buffer.is_empty() => return None,
+                None => {
+                    let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+                    return Some((Err(unavailable(RemoteError::Stream(error.into()))), None));
+                }
+            }
+        }
+    }))
+}
+
+fn take_frame(buffer: &mut BytesMut) -> Result<Option<AuditRecord>, CoordinationError> {
+    let Some(length) = buffer.first_chunk().map(|length| u32::from_be_bytes(*length)) else { return Ok(None) };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > MAX_RECORD {
+        return Err(unreadable(format!("a record of {length} bytes")));
+    }
+    if buffer.len() < 4 + length {
+        return Ok(None);
+    }
+    buffer.advance(4);
+    unseal(&buffer.split_to(length)).map(Some).map_err(unreadable)
+}
+
+fn encoded(question: &impl Serialize) -> Bytes {
+    seal(question).into()
+}
+
+fn unavailable(error: RemoteError) -> CoordinationError {
+    CoordinationError::Unavailable { source: Box::new(error) }
+}
+
+/// The question was answered, but nobody knows with what.
+fn unreadable(error: impl ToString) -> CoordinationError {
+    CoordinationError::OutcomeUnknown { source: Box::new(RemoteError::Answer(error.to_string())) }
+}

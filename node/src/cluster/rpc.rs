@@ -1,0 +1,272 @@
+//! The allocators' RPC over HTTP/2: what members say to each other, and what holders and operators ask.
+//!
+//! Every call is checked before its body is read: the secret, the cluster, that it is meant for this data directory, and
+//! that its sender is who the membership says it is. A refusal is one sentence.
+
+mod caller;
+mod channel;
+mod refusal;
+mod server;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::StreamExt;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use serde::{Deserialize, Serialize};
+use stint_idgen::allocator::{AuditRecord, Command, NamespaceName};
+
+use super::codec::{CodecError, seal, unseal};
+use super::group::Group;
+use super::member::AllocatorMember;
+use super::message::{Message, SnapshotRequest};
+use super::types::TypeConfig;
+use crate::ports::coordination::{Allocator, CoordinationError, MemberChange, MemberError};
+use crate::ports::error_chain::Chain;
+
+pub use caller::{Caller, ClusterSecret, Incarnation};
+pub(super) use caller::{CLUSTER, FORWARDED, SECRET, SENDER, TARGET};
+pub(super) use channel::{Call, put};
+pub use channel::{CallError, Channel};
+pub use refusal::{Refusal, RefusalKind};
+pub use server::RpcServer;
+
+/// The calls there are.
+pub(super) mod path {
+    pub(crate) const APPEND: &str = "/raft/append";
+    pub(crate) const VOTE: &str = "/raft/vote";
+    pub(crate) const PRE_VOTE: &str = "/raft/pre-vote";
+    pub(crate) const SNAPSHOT: &str = "/raft/snapshot";
+    pub(crate) const TRANSFER: &str = "/raft/transfer";
+    pub(crate) const HELLO: &str = "/member/hello";
+    pub(crate) const JOIN: &str = "/member/join";
+    pub(crate) const SUBMIT: &str = "/allocator/submit";
+    pub(crate) const STATUS: &str = "/allocator/status";
+    pub(crate) const ORIGIN: &str = "/allocator/origin";
+    pub(crate) const AUDIT: &str = "/allocator/audit";
+    pub(crate) const MEMBERS: &str = "/allocator/members";
+}
+
+/// The largest message but a snapshot, in bytes: 300 entries, each with a command of the largest size.
+const MAX_MESSAGE: usize = 8 << 20;
+/// The largest snapshot, in bytes: several times a state at all its bounds.
+const MAX_SNAPSHOT: usize = 256 << 20;
+/// The largest command or question, in bytes.
+const MAX_QUESTION: usize = 16 << 10;
+
+/// The answer to a command.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SubmitAnswer {
+    /// The cluster that answers.
+    pub(super) cluster_id: String,
+    /// Where the leader is, if it was somebody else than who was asked.
+    pub(super) leader: Option<String>,
+    /// The reply's own encoding.
+    pub(super) reply: Vec<u8>,
+}
+
+/// Which audit records are wanted.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AuditQuestion {
+    pub(super) after: Option<u64>,
+    pub(super) follow: bool,
+}
+
+/// Which id is asked about.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OriginQuestion {
+    pub(super) namespace: NamespaceName,
+    pub(super) id: u64,
+}
+
+/// An empty node is taken into a cluster.
+#[derive(Serialize, Deserialize)]
+pub(super) struct JoinRequest {
+    pub(super) cluster_id: String,
+}
+
+type Member = State<Arc<AllocatorMember>>;
+type Answer = Result<Bytes, Refusal>;
+
+/// The routes of a member.
+pub(super) fn router(member: Arc<AllocatorMember>) -> Router {
+    let questions = Router::new()
+        .route(path::HELLO, post(hello))
+        .route(path::JOIN, post(join))
+        .route(path::SUBMIT, post(submit))
+        .route(path::STATUS, post(status))
+        .route(path::ORIGIN, post(origin))
+        .route(path::AUDIT, post(audit))
+        .route(path::MEMBERS, post(members))
+        .layer(DefaultBodyLimit::max(MAX_QUESTION));
+    let raft = Router::new()
+        .route(path::APPEND, post(append))
+        .route(path::VOTE, post(vote))
+        .route(path::PRE_VOTE, post(pre_vote))
+        .route(path::TRANSFER, post(transfer))
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE));
+    let snapshot = Router::new().route(path::SNAPSHOT, post(snapshot)).layer(DefaultBodyLimit::max(MAX_SNAPSHOT));
+    let raft = raft.merge(snapshot).layer(from_fn_with_state(Arc::clone(&member), admit_member));
+    questions.merge(raft).layer(from_fn_with_state(Arc::clone(&member), admit)).with_state(member)
+}
+
+async fn admit(State(member): Member, request: Request, next: Next) -> Response {
+    match member.admit(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            tracing::warn!(%refusal, path = request.uri().path(), "a call was refused");
+            refusal.into_response()
+        }
+    }
+}
+
+/// Raft's own calls come from a member, to a member.
+async fn admit_member(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    match [CLUSTER, SENDER, TARGET].iter().find(|name| !headers.contains_key(**name)) {
+        None => next.run(request).await,
+        Some(missing) => Refusal::new(RefusalKind::Message, format!("a member's call names its {missing}")).into_response(),
+    }
+}
+
+async fn append(State(member): Member, body: Bytes) -> Answer {
+    let group = member.running()?;
+    let request = read::<AppendEntriesRequest<TypeConfig>>(&body)?;
+    group.raft().append_entries(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+}
+
+async fn vote(State(member): Member, body: Bytes) -> Answer {
+    let group = member.running()?;
+    let request = read::<VoteRequest<TypeConfig>>(&body)?;
+    group.raft().vote(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+}
+
+async fn pre_vote(State(member): Member, body: Bytes) -> Answer {
+    let group = member.running()?;
+    let request = read::<VoteRequest<TypeConfig>>(&body)?;
+    group.raft().pre_vote(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+}
+
+async fn transfer(State(member): Member, body: Bytes) -> Answer {
+    let group = member.running()?;
+    let request = read::<TransferLeaderRequest<TypeConfig>>(&body)?;
+    let answer = group.raft().handle_transfer_leader(request).await;
+    answer.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+}
+
+async fn snapshot(State(member): Member, body: Bytes) -> Answer {
+    let group = member.running()?;
+    let SnapshotRequest { vote, snapshot } = read(&body)?;
+    group.check_snapshot(&snapshot).map_err(|error| Refusal::new(RefusalKind::Message, Chain(&error).to_string()))?;
+    let answer = group.raft().install_full_snapshot(vote, snapshot).await;
+    answer.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+}
+
+async fn hello(State(member): Member) -> Answer {
+    Ok(json(&member.hello()))
+}
+
+async fn join(State(member): Member, body: Bytes) -> Answer {
+    let JoinRequest { cluster_id } = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+    member.join(&cluster_id).await?;
+    Ok(Bytes::new())
+}
+
+async fn submit(State(member): Member, headers: HeaderMap, body: Bytes) -> Answer {
+    let group = member.running()?;
+    let command = Command::decode(&body).map_err(|error| unreadable(&error))?;
+    let (reply, leader) = if headers.contains_key(FORWARDED) {
+        (group.submit_here(command).await, None)
+    } else {
+        group.submit_or_forward(command).await
+    };
+    let reply = reply.map_err(|error| coordination(&error))?.encode();
+    let cluster_id = group.cluster_id().map(|id| id.to_string()).unwrap_or_default();
+    Ok(seal(&SubmitAnswer { cluster_id, leader, reply }).into())
+}
+
+async fn status(State(member): Member) -> Answer {
+    Ok(json(&member.running()?.status().await.map_err(|error| coordination(&error))?))
+}
+
+async fn origin(State(member): Member, body: Bytes) -> Answer {
+    let OriginQuestion { namespace, id } = unseal(&body).map_err(|error| unreadable(&error))?;
+    let found = member.running()?.find_origin(&namespace, id).await.map_err(|error| coordination(&error))?;
+    Ok(seal(&found).into())
+}
+
+/// Frames without end: four bytes of length, big-endian, then a record.
+async fn audit(State(member): Member, body: Bytes) -> Result<Response, Refusal> {
+    let AuditQuestion { after, follow } = unseal(&body).map_err(|error| unreadable(&error))?;
+    let records = member.running()?.audit(after, follow).await.map_err(|error| coordination(&error))?;
+    let frames = records.map(|record| record.map(|record| frame(&record)));
+    Ok(Response::new(Body::from_stream(frames)))
+}
+
+async fn members(State(member): Member, headers: HeaderMap, body: Bytes) -> Answer {
+    let change: MemberChange = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+    let group = member.running()?;
+    let changed = if headers.contains_key(FORWARDED) {
+        group.change_here(change).await
+    } else {
+        group.change_or_forward(change).await
+    };
+    changed.map(|()| Bytes::new()).map_err(|error| match error {
+        MemberError::Refused(message) => Refusal::new(RefusalKind::Members, message),
+        MemberError::Coordination(error) => coordination(&error),
+    })
+}
+
+impl AllocatorMember {
+    /// The group, once this node is in one.
+    fn running(&self) -> Result<&Arc<Group>, Refusal> {
+        self.group().ok_or_else(|| {
+            Refusal::new(RefusalKind::Empty, format!("node {} belongs to no cluster yet", self.identity().node_id))
+        })
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.kind.status(), [(refusal::REFUSED, self.kind.word())], self.message + "\n").into_response()
+    }
+}
+
+fn read<M: Message>(body: &[u8]) -> Result<M, Refusal> {
+    M::decode(body).map_err(|error: CodecError| unreadable(&error))
+}
+
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    Refusal::new(RefusalKind::Message, format!("the message can't be read: {}", Chain(error)))
+}
+
+fn stopped(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    Refusal::new(RefusalKind::Unavailable, format!("this member has stopped: {}", Chain(error)))
+}
+
+fn coordination(error: &CoordinationError) -> Refusal {
+    let kind = match error {
+        CoordinationError::Unavailable { .. } => RefusalKind::Unavailable,
+        CoordinationError::OutcomeUnknown { .. } => RefusalKind::Unknown,
+    };
+    Refusal::new(kind, Chain(error).to_string())
+}
+
+fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("a value in memory always has a JSON form").into()
+}
+
+fn frame(record: &AuditRecord) -> Bytes {
+    let record = seal(record);
+    let mut frame = BytesMut::with_capacity(4 + record.len());
+    frame.put_u32(u32::try_from(record.len()).expect("a record has some hundred bytes"));
+    frame.extend_from_slice(&record);
+    frame.freeze()
+}
