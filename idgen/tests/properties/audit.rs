@@ -129,11 +129,8 @@ impl World {
                 Command::Return { holder, grant, used_to: start + used_to % 8 }
             }
             Command::RenewWorker { lease: LeaseId(back), duration_ms, .. } if back % 4 > 0 => {
-                self.leases.values().nth_back(back as usize % 3).map_or(command, |lease| Command::RenewWorker {
-                    holder: lease.holder,
-                    worker: lease.worker,
-                    lease: lease.lease,
-                    duration_ms,
+                self.leases.values().rev().find(|it| it.lease.0 % 3 == back % 3).map_or(command, |lease| {
+                    Command::RenewWorker { holder: lease.holder, worker: lease.worker, lease: lease.lease, duration_ms }
                 })
             }
             other => other,
