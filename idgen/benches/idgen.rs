@@ -1,4 +1,4 @@
-//! What an id and a code cost: `cargo bench -p stint-idgen`.
+//! What an id, a code and a grant cost: `cargo bench -p stint-idgen`.
 //!
 //! Plain timing, the median and the spread of several rounds: enough to see a factor, and nothing to install.
 
@@ -8,11 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use stint_idgen::allocator::{
+    Command, GrantId, HolderId, MAX_ENDED_GRANTS, MAX_HOLDERS, NamespaceName, NamespaceSpec, Reply, Stamped, State,
+};
 use stint_idgen::{CodeKey, IdRange, Key, KeyCodec, Lane, Pool};
 
 const ROUNDS: usize = 11;
 const DRAWS: u64 = 2_000_000;
 const CODES: u64 = 50_000;
+const GRANTS: u64 = 20_000;
+/// Enough that no namespace is at its own bound before all are at theirs.
+const NAMESPACES: u64 = 20;
 
 fn main() {
     for threads in [1, 2] {
@@ -32,6 +38,69 @@ fn main() {
     measure("code of a generated key", CODES, || each(&keys, |&key| codec.code(key)));
     measure("key of a generated code", CODES, || each(&texts, |text| codec.key(text.as_str())));
     measure("code of a snowflake key", CODES, || each(&snowflakes, |&key| codec.code(key)));
+    measure_allocator();
+}
+
+/// The allocator when it remembers as much as it may: each grant makes it forget a holder, and lose and forget a grant.
+fn measure_allocator() {
+    let mut full = State::default();
+    for number in 0..NAMESPACES {
+        let spec = NamespaceSpec::contiguous(1 << 40, u64::MAX, 1_000);
+        apply(&mut full, 0, Command::CreateNamespace { name: namespace(number), spec });
+    }
+    let live = MAX_HOLDERS as u64;
+    let ended = MAX_ENDED_GRANTS as u64;
+    for number in 1..=ended + live {
+        let reply = apply(&mut full, number, grant(number));
+        if number <= ended
+            && let Reply::Granted(grant) = reply
+        {
+            let used_to = grant.range.end() - 1;
+            apply(&mut full, number, Command::Return { holder: grant.holder, grant: grant.id, used_to });
+        }
+    }
+    assert_eq!((full.holders(), full.live_grants(), full.ended_grants()), (MAX_HOLDERS, MAX_HOLDERS, MAX_ENDED_GRANTS));
+    let last = full.last_grant();
+    measure("grant at the bounds", GRANTS, || {
+        let mut state = full.clone();
+        timed(|| (1..=GRANTS).for_each(|more| drop(black_box(apply(&mut state, last.0 + more, grant(last.0 + more))))))
+    });
+    measure("origin of an id at the bounds", GRANTS, || {
+        timed(|| {
+            for back in 0..GRANTS {
+                let GrantId(number) = last;
+                let id = (1 << 40) + (number - 9 * back) / NAMESPACES * 1_000;
+                black_box(full.find_origin(&namespace(back), id));
+            }
+        })
+    });
+    let bytes = full.encode();
+    measure("snapshot, per byte", bytes.len() as u64, || timed(|| drop(black_box(full.encode()))));
+    measure("snapshot read, per byte", bytes.len() as u64, || timed(|| drop(black_box(State::decode(&bytes)))));
+    report("snapshot's size", bytes.len());
+}
+
+#[expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
+fn report(name: &str, bytes: usize) {
+    println!("{name:<28} {bytes:>9} bytes");
+}
+
+fn namespace(number: u64) -> NamespaceName {
+    format!("namespace-{}", number % NAMESPACES).parse().expect("it is valid")
+}
+
+/// The requests of as many holders as there may be, each twice, and from then on of new ones. Their numbers are spread
+/// like random ones.
+fn grant(number: u64) -> Command {
+    let most = MAX_HOLDERS as u64;
+    let holder = if number <= 2 * most { number % most } else { number };
+    let holder = HolderId(u128::from(holder).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
+    let label = "allocator-host-1".to_owned();
+    Command::Grant { namespace: namespace(number), want: 1_000, holder, label, request: number }
+}
+
+fn apply(state: &mut State, number: u64, command: Command) -> Reply {
+    state.apply(&Stamped { at_ms: 1_800_000_000_000 + number, command })
 }
 
 fn full_pool(ids: u64) -> std::sync::Arc<Pool> {

@@ -12,7 +12,7 @@ mod stamp;
 mod state;
 mod wire;
 
-pub use audit::{AuditEvent, AuditRecord};
+pub use audit::{AuditEvent, AuditRecord, Auditor};
 pub use command::{Command, HolderId, Stamped};
 pub use name::{NamespaceName, NamespaceNameError};
 pub use namespace::NamespaceSpec;
@@ -20,7 +20,8 @@ pub use origin::{GrantFate, GrantRecord, IdOrigin};
 pub use reply::{Grant, GrantId, LeaseId, NamespaceTotals, Refusal, Reply, WorkerLease};
 pub use stamp::{MAX_DRIFT, Stamper};
 pub use state::{
-    HOLDER_TTL, MAX_HOLDERS, MAX_LIVE_GRANTS, MAX_NAMESPACES, MAX_WORKER_HOLDERS, MAX_WORKER_LEASE, MAX_WORKER_WAIT,
-    MIN_WORKER_LEASE, NamespaceStatus, State, WorkerStatus, WorkerTotals,
+    HOLDER_TTL, MAX_ENDED_GRANTS, MAX_ENDED_PER_NAMESPACE, MAX_HOLDERS, MAX_LIVE_GRANTS, MAX_MEMBERS, MAX_NAMESPACES,
+    MAX_WORKER_HOLDERS, MAX_WORKER_LEASE, MAX_WORKER_WAIT, MIN_WORKER_LEASE, NamespaceStatus, State, WorkerStatus,
+    WorkerTotals,
 };
 pub use wire::DecodeError;

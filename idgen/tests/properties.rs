@@ -2,6 +2,8 @@
 
 #[path = "properties/allocator.rs"]
 mod allocator;
+#[path = "properties/audit.rs"]
+mod audit;
 #[path = "properties/codes.rs"]
 mod codes;
 #[path = "properties/lanes.rs"]

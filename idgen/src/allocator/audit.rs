@@ -3,7 +3,14 @@
 //! The auditor shares no code with what decides grants: it remembers what it saw granted as intervals, and the end of
 //! each worker's last window, and reports whatever overlaps. It sees each committed entry once, in order.
 
+mod auditor;
+mod intervals;
+mod namespaces;
+mod workers;
+
 use serde::{Deserialize, Serialize};
+
+pub use auditor::Auditor;
 
 use super::{Grant, GrantId, HolderId, NamespaceName, NamespaceSpec, WorkerLease};
 
@@ -65,3 +72,6 @@ pub enum AuditEvent {
         holder: HolderId,
     },
 }
+
+#[cfg(test)]
+mod tests;

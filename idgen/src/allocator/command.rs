@@ -14,6 +14,9 @@ pub(super) use v1::NamespaceSpecV1;
 /// `apply` does is changed: replicas of two versions must never read one entry differently.
 const ENTRY_VERSION: u8 = 2;
 
+/// The version of commands between nodes; no older one was ever sent. It rises with each new command or field.
+const COMMAND_VERSION: u8 = 1;
+
 /// A process that holds ranges: a random 128-bit number drawn at each process start.
 ///
 /// A restarted process is another holder, so nothing it held before can be mistaken for its own.
@@ -106,6 +109,13 @@ pub enum Command {
         /// The largest block one grant may have, in ids.
         max_block: u64,
     },
+    /// Gives a member number to a data directory, for ever. Repeating it does no harm.
+    AdmitMember {
+        /// The member's number.
+        node_id: u64,
+        /// The data directory's random number.
+        incarnation: u128,
+    },
 }
 
 /// A command with the leader's time stamp: one entry of the replicated log.
@@ -115,6 +125,21 @@ pub struct Stamped {
     pub at_ms: u64,
     /// What to apply.
     pub command: Command,
+}
+
+impl Command {
+    /// The bytes of a command, for one node to send to another: a version byte, then postcard.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::encode(COMMAND_VERSION, self)
+    }
+
+    /// The command in `bytes`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Newer`] if a newer version wrote them, else [`DecodeError::Corrupt`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        wire::decode(COMMAND_VERSION, bytes)
+    }
 }
 
 impl Stamped {

@@ -14,7 +14,7 @@ pub enum IdOrigin {
     NotGranted,
     /// It belongs to a grant that is remembered.
     Granted(GrantRecord),
-    /// It was granted, or skipped by a raised floor, before this moment; more is not remembered.
+    /// It was granted, or skipped by a raised floor, at this moment or before; more is not remembered.
     Forgotten {
         /// Unix milliseconds.
         before_ms: u64,
@@ -30,9 +30,9 @@ pub struct GrantRecord {
     pub range: IdRange,
     /// Who got it.
     pub holder: HolderId,
-    /// What people called the holder; empty if that is forgotten.
+    /// What people call the holder, by its last request; empty if the holder is forgotten.
     pub label: String,
-    /// When it was granted: the stamped time, Unix milliseconds.
+    /// When it was granted: the stamped time, Unix milliseconds; 0 if version 1 granted it and noted no time.
     pub granted_at_ms: u64,
     /// What became of it.
     pub fate: GrantFate,

@@ -11,11 +11,11 @@ use crate::snowflake::WorkerId;
 const REPLY_VERSION: u8 = 2;
 
 /// The number of a grant: unique within the allocator, counting up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GrantId(pub u64);
 
 /// The number of a worker lease: unique within the allocator, counting up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LeaseId(pub u64);
 
 /// A range that now belongs to a holder, for ever.
@@ -94,6 +94,8 @@ pub enum Reply {
     WorkerRenewed(WorkerLease),
     /// The worker lease is over.
     WorkerReleased,
+    /// The member's number is that data directory's, now or since before.
+    MemberAdmitted,
 }
 
 /// Why a command was refused. A refusal takes no ids; it may be remembered as the answer to a request number.
@@ -174,6 +176,15 @@ pub enum Refusal {
         /// Its quota.
         quota: u64,
     },
+    /// The member number belongs to another data directory, for ever.
+    #[error("the member number {node_id} was given to another data directory before; choose a new one")]
+    MemberNumberUsed {
+        /// The number.
+        node_id: u64,
+    },
+    /// No more member numbers may be given.
+    #[error("the limit of {0} member numbers is reached")]
+    TooManyMembers(u32),
 }
 
 impl Reply {

@@ -9,7 +9,10 @@
 
 mod grants;
 mod holders;
+mod members;
 mod namespaces;
+mod origins;
+mod records;
 mod snapshot;
 mod workers;
 
@@ -18,12 +21,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, GrantId, IdOrigin, NamespaceName, NamespaceSpec, NamespaceTotals, Reply, Stamped};
-use grants::LiveGrant;
+use super::{Command, GrantId, NamespaceName, NamespaceSpec, NamespaceTotals, Reply, Stamped};
 use holders::Holders;
+use members::Members;
 use namespaces::Namespace;
+use records::Records;
 use workers::Workers;
 
+pub use members::MAX_MEMBERS;
 pub use workers::{
     MAX_WORKER_HOLDERS, MAX_WORKER_LEASE, MAX_WORKER_WAIT, MIN_WORKER_LEASE, WorkerStatus, WorkerTotals,
 };
@@ -40,6 +45,12 @@ pub const MAX_HOLDERS: usize = 100_000;
 /// How many live grants are remembered; past that the oldest count as lost.
 pub const MAX_LIVE_GRANTS: usize = 100_000;
 
+/// How many grants that ended are remembered of one namespace; past that the one that ended first goes.
+pub const MAX_ENDED_PER_NAMESPACE: usize = 10_000;
+
+/// How many grants that ended are remembered of all namespaces; past that the one that ended first goes.
+pub const MAX_ENDED_GRANTS: usize = 100_000;
+
 /// The allocator's state. It changes by [`State::apply`] only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -49,8 +60,9 @@ pub struct State {
     last_grant: u64,
     namespaces: BTreeMap<NamespaceName, Namespace>,
     holders: Holders,
-    live: BTreeMap<GrantId, LiveGrant>,
+    records: Records,
     workers: Workers,
+    members: Members,
 }
 
 /// A namespace as it stands.
@@ -93,6 +105,7 @@ impl State {
             }
             Command::UpdateNamespace { name, quota, max_block } => self.update_namespace(name, *quota, *max_block),
             Command::ReleaseWorker { holder, worker, lease } => self.release_worker(*holder, *worker, *lease),
+            Command::AdmitMember { node_id, incarnation } => self.admit_member(*node_id, *incarnation),
         };
         outcome.unwrap_or_else(Reply::Refused)
     }
@@ -122,19 +135,19 @@ impl State {
         self.namespaces.get(name).map(|namespace| namespace.floor)
     }
 
-    /// Where an id of a namespace comes from; `None` if there is no such namespace.
-    pub fn find_origin(&self, name: &NamespaceName, id: u64) -> Option<IdOrigin> {
-        let namespace = self.namespaces.get(name)?;
-        let Some(counter) = namespace.spec.counter(id) else { return Some(IdOrigin::Foreign) };
-        if counter >= namespace.floor {
-            return Some(IdOrigin::NotGranted);
-        }
-        Some(IdOrigin::Forgotten { before_ms: self.clock_ms })
-    }
-
     /// How many grants are neither returned nor lost.
     pub fn live_grants(&self) -> usize {
-        self.live.len()
+        self.records.live_len()
+    }
+
+    /// How many grants that ended are remembered.
+    pub fn ended_grants(&self) -> usize {
+        self.records.ended_len()
+    }
+
+    /// The number of the last grant; 0 before the first.
+    pub const fn last_grant(&self) -> GrantId {
+        GrantId(self.last_grant)
     }
 
     /// How many holders are remembered.

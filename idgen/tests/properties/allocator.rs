@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use stint_idgen::IdRange;
 use stint_idgen::allocator::{
-    Command, Grant, GrantId, HOLDER_TTL, HolderId, NamespaceName, NamespaceSpec, Refusal, Reply, Stamped, State,
+    Command, Grant, GrantFate, GrantId, HOLDER_TTL, HolderId, IdOrigin, NamespaceName, NamespaceSpec, Refusal, Reply,
+    Stamped, State,
 };
 
 /// What happens next. Numbers are indices into few values, so that sequences meet the same ones again.
@@ -210,8 +211,28 @@ impl World {
                 self.state = State::decode(&bytes).expect("a snapshot comes back from its bytes");
                 assert_eq!(self.state, self.replica);
                 assert_eq!(self.state.encode(), bytes);
+                self.check_origins();
             }
         }
+    }
+
+    /// Every id comes from the grant that it was granted in, first and last alike; there are too few to forget one.
+    fn check_origins(&self) {
+        for grant in &self.grants {
+            let spec = self.state.namespace(&grant.namespace).expect("it was granted from").spec;
+            for counter in [grant.range.start(), grant.range.end() - 1] {
+                let id = spec.id(counter).expect("each counter granted is an id");
+                let Some(IdOrigin::Granted(record)) = self.state.find_origin(&grant.namespace, id) else {
+                    panic!("{grant:?} is forgotten");
+                };
+                assert_eq!((record.grant, record.range, record.holder), (grant.id, grant.range, grant.holder));
+                assert_eq!(record.granted_at_ms, grant.granted_at_ms);
+                assert!(record.label.is_empty() || record.label == "host");
+                assert!(record.fate != GrantFate::Live || record.label == "host", "who holds ids is remembered");
+            }
+        }
+        let live = self.grants.len().checked_sub(self.state.ended_grants());
+        assert_eq!(live, Some(self.state.live_grants()), "a grant is live or ended");
     }
 
     fn retry(&mut self, holder: usize) {

@@ -1,24 +1,14 @@
 //! Granting ranges and accounting for them.
 
-use serde::{Deserialize, Serialize};
-
 use super::holders::{Asked, Holder};
+use super::records::RecordedGrant;
 use super::{HOLDER_TTL, MAX_HOLDERS, MAX_LIVE_GRANTS, Namespace, State};
-use crate::IdRange;
 use crate::allocator::{Grant, GrantId, HolderId, NamespaceName, Refusal, Reply};
 
 /// How many grants and holders one entry may forget, so that no entry takes long to apply.
 const MAX_FORGOTTEN_PER_ENTRY: u32 = 64;
 
 const HOLDER_TTL_MS: u64 = HOLDER_TTL.as_secs() * 1_000;
-
-/// A grant that is neither returned nor lost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LiveGrant {
-    pub(super) namespace: NamespaceName,
-    pub(super) range: IdRange,
-    pub(super) holder: HolderId,
-}
 
 impl State {
     /// Answers a request for ids: a new number is decided, the last number is answered as before, lower ones are stale.
@@ -58,14 +48,15 @@ impl State {
         let range = namespace.cut(name, want)?;
         self.last_grant += 1;
         let id = GrantId(self.last_grant);
-        self.live.insert(id, LiveGrant { namespace: name.clone(), range, holder });
-        Ok(Grant { id, namespace: name.clone(), range, holder, granted_at_ms: self.clock_ms })
+        let granted_at_ms = self.clock_ms;
+        self.records.add(name, id, RecordedGrant { range, holder, granted_at_ms });
+        Ok(Grant { id, namespace: name.clone(), range, holder, granted_at_ms })
     }
 
     /// Accounts for a grant that is done with. Nothing is ever granted again.
     pub(super) fn take_back(&mut self, holder: HolderId, id: GrantId, used_to: u64) -> Result<Reply, Refusal> {
         self.holders.see(holder, self.clock_ms);
-        let grant = self.live.get(&id).ok_or(Refusal::GrantNotLive(id))?;
+        let grant = self.records.find_live(id).ok_or(Refusal::GrantNotLive(id))?;
         if grant.holder != holder {
             return Err(Refusal::ForeignGrant);
         }
@@ -74,7 +65,7 @@ impl State {
             return Err(Refusal::OutsideGrant { used_to });
         }
         let unused = range.end() - used_to;
-        let totals = &mut self.end(id).totals;
+        let totals = &mut self.end(id, Some(used_to)).totals;
         totals.used += used_to - range.start();
         totals.returned += unused;
         Ok(Reply::Returned { unused })
@@ -86,13 +77,13 @@ impl State {
             let gone = self.holders.longest_silent().filter(|&(seen_ms, _)| {
                 self.clock_ms.saturating_sub(seen_ms) >= HOLDER_TTL_MS || self.holders.len() > MAX_HOLDERS
             });
-            let oldest = || (self.live.len() > MAX_LIVE_GRANTS).then(|| self.live.first_key_value().map(|(&id, _)| id));
+            let oldest = || self.records.oldest_live().filter(|_| self.records.live_len() > MAX_LIVE_GRANTS);
             if let Some((_, holder)) = gone {
                 match self.holders.first_held(holder) {
                     Some(grant) => self.lose(grant),
                     None => self.holders.forget(holder),
                 }
-            } else if let Some(grant) = oldest().flatten() {
+            } else if let Some(grant) = oldest() {
                 self.lose(grant);
             } else {
                 return;
@@ -101,15 +92,15 @@ impl State {
     }
 
     fn lose(&mut self, id: GrantId) {
-        let Some(len) = self.live.get(&id).map(|grant| grant.range.len()) else { return };
-        self.end(id).totals.lost += len;
+        let Some(len) = self.records.find_live(id).map(|grant| grant.range.len()) else { return };
+        self.end(id, None).totals.lost += len;
     }
 
     /// Ends a live grant; the caller books its ids.
-    fn end(&mut self, id: GrantId) -> &mut Namespace {
-        let grant = self.live.remove(&id).expect("the caller found the grant live");
+    fn end(&mut self, id: GrantId, used_to: Option<u64>) -> &mut Namespace {
+        let (name, grant) = self.records.end(id, used_to).expect("the caller found the grant live");
         self.holders.release(grant.holder, id);
-        let namespace = self.namespaces.get_mut(&grant.namespace).expect("namespaces are never removed");
+        let namespace = self.namespaces.get_mut(&name).expect("namespaces are never removed");
         namespace.totals.live -= grant.range.len();
         namespace
     }

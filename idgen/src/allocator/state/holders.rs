@@ -47,6 +47,10 @@ impl Holders {
         self.by_id.iter()
     }
 
+    pub(super) fn find(&self, id: HolderId) -> Option<&Holder> {
+        self.by_id.get(&id)
+    }
+
     /// Notes that a holder gave a sign of life, if it is known.
     pub(super) fn see(&mut self, id: HolderId, now_ms: u64) -> Option<&Holder> {
         let holder = self.by_id.get_mut(&id)?;

@@ -5,23 +5,14 @@
 
 mod v1;
 
-use std::collections::BTreeMap;
-
 use super::holders::label_is_bounded;
 use super::{MAX_NAMESPACES, State};
+use crate::allocator::Reply;
 use crate::allocator::wire::{self, DecodeError};
-use crate::allocator::{NamespaceName, Reply};
 use v1::StateV1;
 
 /// The version of snapshots. It rises with each change of the state's fields; older versions are read for ever.
 const STATE_VERSION: u8 = 2;
-
-/// What the live grants of one namespace add up to so far.
-#[derive(Default)]
-struct Seen {
-    end: u64,
-    live: u64,
-}
 
 impl State {
     /// The snapshot of this state: equal states have equal bytes.
@@ -48,8 +39,8 @@ impl State {
         if again != bytes {
             return Err(DecodeError::corrupt("it is not written as it would be"));
         }
-        let grants = state.live.iter().map(|(&id, grant)| (grant.holder, id));
-        state.holders.index(grants).ok_or_else(|| DecodeError::corrupt("a live grant has no holder"))?;
+        state.records.index().ok_or_else(|| DecodeError::corrupt("two grants have one number or one start"))?;
+        state.holders.index(state.records.held()).ok_or_else(|| DecodeError::corrupt("a live grant has no holder"))?;
         state.check().map_err(DecodeError::corrupt)?;
         Ok(state)
     }
@@ -59,30 +50,14 @@ impl State {
         if self.namespaces.len() > MAX_NAMESPACES as usize {
             return Err("there are too many namespaces");
         }
-        let live = self.check_grants()?;
-        self.check_namespaces(&live)?;
+        self.check_namespaces()?;
+        self.records.check(self)?;
         self.check_holders()?;
-        self.workers.check(self.clock_ms)
+        self.workers.check(self.clock_ms)?;
+        self.members.check()
     }
 
-    /// Grants in the order of their numbers must ascend within each namespace, below its floor.
-    fn check_grants(&self) -> Result<BTreeMap<&NamespaceName, Seen>, &'static str> {
-        let mut seen: BTreeMap<&NamespaceName, Seen> = BTreeMap::new();
-        for (id, grant) in &self.live {
-            let namespace = self.namespaces.get(&grant.namespace).ok_or("a live grant is of no namespace")?;
-            let before = seen.entry(&grant.namespace).or_insert(Seen { end: namespace.spec.start, live: 0 });
-            if id.0 == 0 || id.0 > self.last_grant {
-                return Err("a live grant has a number that was not given yet");
-            }
-            if grant.range.start() < before.end || grant.range.end() > namespace.floor {
-                return Err("a live grant overlaps another or lies outside what was granted");
-            }
-            *before = Seen { end: grant.range.end(), live: before.live + grant.range.len() };
-        }
-        Ok(seen)
-    }
-
-    fn check_namespaces(&self, live: &BTreeMap<&NamespaceName, Seen>) -> Result<(), &'static str> {
+    fn check_namespaces(&self) -> Result<(), &'static str> {
         for (name, namespace) in &self.namespaces {
             let (spec, totals) = (&namespace.spec, &namespace.totals);
             if !spec.is_servable() || !namespace.made_with.is_servable(*spec) {
@@ -97,8 +72,8 @@ impl State {
             if sum != Some(totals.granted) || totals.granted > namespace.floor - spec.start {
                 return Err("a namespace's totals do not add up");
             }
-            if live.get(name).map_or(0, |seen| seen.live) != totals.live {
-                return Err("a namespace's live grants are not those of its total");
+            if totals.live > 0 && self.records.book(name).is_none() {
+                return Err("a namespace's live grants are missing");
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The state machine, command by command: what is granted, refused, accounted for and forgotten.
 
+use super::records::RecordedGrant;
 use super::*;
 use crate::IdRange;
 use crate::allocator::{DecodeError, HolderId, LeaseId, Refusal};
@@ -270,7 +271,7 @@ fn sample() -> State {
     state
 }
 
-fn sample_with_workers() -> State {
+fn sample_with_workers_and_members() -> State {
     let mut state = sample();
     let duration_ms = 60_000;
     for (holder, request) in [(1, 1), (2, 1), (1, 2)] {
@@ -280,6 +281,7 @@ fn sample_with_workers() -> State {
     let worker = WorkerId::new(1).unwrap();
     let renew = Command::RenewWorker { holder: HolderId(2), worker, lease: LeaseId(2), duration_ms };
     apply(&mut state, 8_000, renew);
+    apply(&mut state, 8_000, Command::AdmitMember { node_id: 7, incarnation: 300 });
     state
 }
 
@@ -288,15 +290,25 @@ const SAMPLE_V1: &[u8] = b"\x01\xf0.\x03\x02\x01\x05linksd\xc8\x01\x1ex\x14\n\x0
     \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01";
 
 const SAMPLE: &[u8] = b"\x02\xc0>\x03\x02\x01\x05linksd\xc8\x01\x1e\x01\x00\x00\x00\x1ex\x14\n\x04\x06\x00\x02\x01\x01a\
-    \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\x02\x05linksnx\x01\
+    \x88'\x02\x05links\n\x01\x02\x05linksnx\x01\xb8\x17\x02\x01a\xa0\x1f\x01\x04gone\x01\x05\x00\x04gone\x01\
+    \x01\x05links\x01\x02nx\x01\xb8\x17\x01\x01\x01dn\x01\xd0\x0f\x01h\
     \x03\x01\x01\x03\x01\x01\x01b\xd86\xb8\x8b\x04\x01\x02\x02\x01b\xd86\xa0\x93\x04\x00\x03\x01\x01b\xd86\xb8\x8b\x04\x00\
-    \x02\x01\xd86\x02\xe0\xd4\x03\x06\x02\x03\x01\xd86\xd86\xb8\x8b\x04\x02\xc0>\x01\xe0\xd4\x03\x06\x01\x02\x02\xd86\xd86\xb8\x8b\x04";
+    \x02\x01\xd86\x02\xe0\xd4\x03\x06\x02\x03\x01\xd86\xd86\xb8\x8b\x04\x02\xc0>\x01\xe0\xd4\x03\x06\x01\x02\x02\xd86\xd86\xb8\x8b\x04\
+    \x01\x07\xac\x02";
 
 #[test]
 fn snapshots_are_pinned() {
-    assert_eq!(sample_with_workers().encode().escape_ascii().to_string(), SAMPLE.escape_ascii().to_string());
-    assert_eq!(State::decode(SAMPLE), Ok(sample_with_workers()));
-    assert_eq!(State::decode(SAMPLE_V1), Ok(sample()));
+    assert_eq!(
+        sample_with_workers_and_members().encode().escape_ascii().to_string(),
+        SAMPLE.escape_ascii().to_string()
+    );
+    assert_eq!(State::decode(SAMPLE), Ok(sample_with_workers_and_members()));
+    // Version 1 forgot what had ended, and knew of live grants' times those of the last answers.
+    let mut converted = sample();
+    let granted = RecordedGrant { range: range(110, 120), holder: HolderId(1), granted_at_ms: 3_000 };
+    converted.records = Records::default();
+    converted.records.add(&name("links"), GrantId(2), granted);
+    assert_eq!(State::decode(SAMPLE_V1), Ok(converted));
     assert_eq!(State::decode(&State::default().encode()), Ok(State::default()));
 }
 
@@ -313,8 +325,21 @@ fn log_entries_are_pinned() {
     let lease = Command::LeaseWorker { holder: HolderId(1), label: "a".into(), request: 2, duration_ms: 300 };
     assert_eq!(Stamped { at_ms: 300, command: lease }.encode(), b"\x02\xac\x02\x05\x01\x01a\x02\xac\x02");
     assert_eq!(Stamped::decode(b"\x03\xac"), Err(DecodeError::Newer { found: 3, supported: 2 }));
-    let reply = Reply::Floor(7);
-    assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+    for reply in [Reply::Floor(7), Reply::MemberAdmitted] {
+        assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+    }
+}
+
+#[test]
+fn commands_between_nodes_are_pinned() {
+    let admit = Command::AdmitMember { node_id: 7, incarnation: 300 };
+    for (command, bytes) in
+        [(ask("links", 10, 1, 2), &b"\x01\x01\x05links\x0a\x01\x01a\x02"[..]), (admit, b"\x01\x09\x07\xac\x02")]
+    {
+        assert_eq!((command.encode().as_slice(), Command::decode(bytes)), (bytes, Ok(command)));
+    }
+    assert_eq!(Command::decode(b"\x02\x09"), Err(DecodeError::Newer { found: 2, supported: 1 }));
+    assert!(matches!(Command::decode(b"\x01\x09\x07\xac\x02\x00"), Err(DecodeError::Corrupt { .. })));
 }
 
 #[test]
@@ -340,19 +365,15 @@ fn a_damaged_snapshot_is_an_error_and_never_another_state_that_breaks_a_rule() {
 
 #[test]
 fn a_snapshot_that_breaks_a_rule_is_refused() {
-    let breaks: [fn(&mut State); 9] = [
+    let breaks: [fn(&mut State); 8] = [
         |state| state.last_grant = 1,
         |state| state.clock_ms = 10,
         |state| state.holders = Holders::default(),
         |state| state.namespaces.clear(),
-        |state| state.live.clear(),
+        |state| state.records = Records::default(),
         |state| state.namespaces.get_mut(&name("links")).unwrap().floor = 115,
         |state| state.namespaces.get_mut(&name("links")).unwrap().totals.lost = 1,
         |state| state.namespaces.get_mut(&name("links")).unwrap().spec.stride = 0,
-        |state| {
-            let grant = state.live.values().next().unwrap().clone();
-            state.live.insert(GrantId(1), grant);
-        },
     ];
     for (index, break_it) in breaks.iter().enumerate() {
         let mut state = sample();

@@ -48,7 +48,7 @@ pub struct WorkerTotals {
     pub used_workers: u64,
 }
 
-/// A live lease, for people to look at.
+/// A worker id's last lease, for people to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerStatus<'a> {
     /// Which worker id.
@@ -113,11 +113,13 @@ impl State {
     /// The live leases, by worker id.
     pub fn worker_leases(&self) -> impl Iterator<Item = WorkerStatus<'_>> {
         let now_ms = self.clock_ms;
-        (0..).zip(&self.workers.slots).filter(move |(_, slot)| slot.is_live(now_ms)).filter_map(|(number, slot)| {
-            let Slot { lease, holder, ref label, not_before_ms, lease_until_ms, .. } = *slot;
-            let worker = WorkerId::new(number).ok()?;
-            Some(WorkerStatus { worker, lease, holder, label, not_before_ms, lease_until_ms })
-        })
+        self.workers.statuses().filter(move |(slot, _)| slot.is_live(now_ms)).map(|(_, status)| status)
+    }
+
+    /// The last lease of every worker id that was ever leased, live or not, by worker id. No window of a worker ends
+    /// later than its last lease's.
+    pub fn last_worker_leases(&self) -> impl Iterator<Item = WorkerStatus<'_>> {
+        self.workers.statuses().map(|(_, status)| status)
     }
 
     /// Answers a request for a worker id: a new number is decided, the last number is answered as before, lower ones
@@ -186,6 +188,14 @@ impl State {
 }
 
 impl Workers {
+    fn statuses(&self) -> impl Iterator<Item = (&Slot, WorkerStatus<'_>)> {
+        (0..).zip(&self.slots).filter_map(|(number, slot)| {
+            let Slot { lease, holder, ref label, not_before_ms, lease_until_ms, .. } = *slot;
+            let worker = WorkerId::new(number).ok()?;
+            Some((slot, WorkerStatus { worker, lease, holder, label, not_before_ms, lease_until_ms }))
+        })
+    }
+
     /// Leases the worker id that was free longest. A holder has one lease: its former one is released.
     fn lease(&mut self, holder: HolderId, label: &str, now_ms: u64, duration_ms: u64) -> Result<WorkerLease, Refusal> {
         check_duration(duration_ms)?;

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::IdRange;
 use crate::allocator::command::NamespaceSpecV1;
 use crate::allocator::state::State;
-use crate::allocator::state::grants::LiveGrant;
 use crate::allocator::state::holders::Holders;
+use crate::allocator::state::members::Members;
 use crate::allocator::state::namespaces::Namespace;
+use crate::allocator::state::records::{RecordedGrant, Records};
 use crate::allocator::state::workers::Workers;
-use crate::allocator::{GrantId, NamespaceName, NamespaceTotals};
+use crate::allocator::{GrantId, HolderId, NamespaceName, NamespaceTotals, Reply};
 
 pub(super) const VERSION: u8 = 1;
 
@@ -21,7 +23,14 @@ pub(super) struct StateV1 {
     last_grant: u64,
     namespaces: BTreeMap<NamespaceName, NamespaceV1>,
     holders: Holders,
-    live: BTreeMap<GrantId, LiveGrant>,
+    live: BTreeMap<GrantId, LiveGrantV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LiveGrantV1 {
+    namespace: NamespaceName,
+    range: IdRange,
+    holder: HolderId,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,7 +44,17 @@ impl From<StateV1> for State {
     fn from(old: StateV1) -> Self {
         let StateV1 { clock_ms, timeline, last_grant, namespaces, holders, live } = old;
         let namespaces = namespaces.into_iter().map(|(name, namespace)| (name, namespace.into())).collect();
-        Self { clock_ms, timeline, last_grant, namespaces, holders, live, workers: Workers::default() }
+        let mut records = Records::default();
+        for (id, LiveGrantV1 { namespace, range, holder }) in live {
+            // When it was granted stands in the last answer to its holder, or nowhere.
+            let granted_at_ms = match holders.find(holder).map(|holder| &holder.reply) {
+                Some(Reply::Granted(last)) if last.id == id => last.granted_at_ms,
+                _ => 0,
+            };
+            records.add(&namespace, id, RecordedGrant { range, holder, granted_at_ms });
+        }
+        let (workers, members) = (Workers::default(), Members::default());
+        Self { clock_ms, timeline, last_grant, namespaces, holders, records, workers, members }
     }
 }
 
