@@ -26,6 +26,8 @@ pub struct AuditLog {
 #[derive(Debug)]
 struct Seen {
     auditor: Auditor,
+    /// What auditors before this one found.
+    past_violations: u64,
     records: VecDeque<AuditRecord>,
     /// The index of the newest record that is not kept any more.
     dropped: Option<u64>,
@@ -41,7 +43,8 @@ struct TooLate {
 impl AuditLog {
     /// The audit of a state that was restored: what it says was granted counts as seen.
     pub(super) fn resume(state: &State) -> Self {
-        let seen = Seen { auditor: Auditor::resume(state), records: VecDeque::new(), dropped: None };
+        let auditor = Auditor::resume(state);
+        let seen = Seen { auditor, past_violations: 0, records: VecDeque::new(), dropped: None };
         Self { seen: Mutex::new(seen), newest: watch::Sender::new(0) }
     }
 
@@ -63,12 +66,14 @@ impl AuditLog {
     /// A snapshot took the place of entries that this member never saw.
     pub(super) fn skip_to(&self, state: &State) {
         let mut seen = self.seen();
-        seen.auditor.skip_to(state);
+        seen.past_violations += seen.auditor.violations();
+        seen.auditor = Auditor::resume(state);
     }
 
     /// How many contradictions were found.
     pub fn violations(&self) -> u64 {
-        self.seen().auditor.violations()
+        let seen = self.seen();
+        seen.past_violations + seen.auditor.violations()
     }
 
     /// The records behind index `after`; with `follow` those to come as well.

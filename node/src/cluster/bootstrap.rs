@@ -17,7 +17,7 @@ use crate::ports::error_chain::Chain;
 
 /// What a node says of itself to whoever asks, empty or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
+pub(super) struct Hello {
     /// Its number.
     pub node_id: NodeId,
     /// The identity of its data directory, 32 hex digits.

@@ -134,10 +134,10 @@ impl From<&Entry> for EntryRecord {
     }
 }
 
-impl TryFrom<EntryRecord> for Entry {
-    type Error = CodecError;
-
-    fn try_from(EntryRecord { id, payload }: EntryRecord) -> Result<Self, CodecError> {
+impl EntryRecord {
+    /// The entry.
+    pub(super) fn entry(self) -> Result<Entry, CodecError> {
+        let Self { id, payload } = self;
         let payload = match payload {
             PayloadRecord::Blank => EntryPayload::Blank,
             PayloadRecord::Command(command) => Stamped::decode(&command)
@@ -145,7 +145,7 @@ impl TryFrom<EntryRecord> for Entry {
                 .map_err(|source| CodecError::Command { index: id.index, source: source.into() })?,
             PayloadRecord::Membership(membership) => EntryPayload::Membership(membership.try_into()?),
         };
-        Ok(Self { log_id: id.into(), payload })
+        Ok(Entry { log_id: id.into(), payload })
     }
 }
 
@@ -168,7 +168,7 @@ pub(super) fn encode_entry(entry: &Entry) -> Vec<u8> {
 
 /// Decodes a log entry.
 pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, CodecError> {
-    unseal::<EntryRecord>(bytes)?.try_into()
+    unseal::<EntryRecord>(bytes)?.entry()
 }
 
 /// Encodes a vote.

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +21,9 @@ use openraft::storage::RaftLogStorage;
 use openraft::{Config, SnapshotPolicy};
 use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
 
+pub(super) use self::members::CHANGED_WITHIN;
 use self::proposal::Leadership;
+pub(super) use self::proposal::MAX_REPLY;
 use super::audit::AuditLog;
 use super::disk::{Cluster, Identity, MemberDisk, WriterStats};
 use super::log_store::{LogStore, OpenLog, StoreError};

@@ -10,7 +10,7 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError, EntryRecord, LogIdRecord, VoteRecord, seal, unseal};
-use super::types::{Entry, LogId, NodeId, Snapshot, TypeConfig, Vote};
+use super::types::{LogId, NodeId, Snapshot, TypeConfig, Vote};
 
 /// A message that travels between members.
 pub(super) trait Message: Sized {
@@ -96,7 +96,7 @@ impl Message for AppendEntriesRequest<TypeConfig> {
         Ok(Self {
             vote: vote.into(),
             prev_log_id: previous.map(Into::into),
-            entries: entries.into_iter().map(Entry::try_from).collect::<Result<_, _>>()?,
+            entries: entries.into_iter().map(EntryRecord::entry).collect::<Result<_, _>>()?,
             leader_commit: commit.map(Into::into),
         })
     }

@@ -123,8 +123,8 @@ impl Peer {
         let Some(shared) = &self.peers.0 else { return Err(no_peers(&self.target.node_id.to_string())) };
         let mut headers = shared.caller.headers(Some(&self.target));
         put(&mut headers, FORWARDED, "1");
-        let answer = shared.channel(&self.address).call(Call { path, headers, body: body.into(), deadline, max_answer });
-        let answer = answer.await;
+        let call = Call { path, headers, body: body.into(), deadline, max_answer };
+        let answer = shared.channel(&self.address).call(call).await;
         shared.note(self.target.node_id, &answer);
         answer
     }

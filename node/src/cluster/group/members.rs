@@ -159,7 +159,8 @@ impl Group {
         self.raft.trigger().transfer_leader(to).await.map_err(|_| unavailable_now())?;
         let began = Instant::now();
         while began.elapsed() < TRANSFERRED_WITHIN {
-            match self.raft.metrics().borrow_watched().current_leader {
+            let leader = self.raft.metrics().borrow_watched().current_leader;
+            match leader {
                 Some(leader) if leader == to => return Ok(()),
                 Some(leader) if leader != own => {
                     return Err(refused(format!("node {leader} leads now instead of node {to}")));

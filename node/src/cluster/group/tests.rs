@@ -9,20 +9,20 @@ use super::super::log_store::testing::put;
 use super::super::testing::{CountingEntropy, TestClock, TestDisk, create_links, grant, granted, links};
 use super::*;
 
-fn options(dir: &Path, clock: &Arc<TestClock>) -> GroupOptions {
+fn options(clock: &Arc<TestClock>) -> GroupOptions {
     let clock: Arc<dyn Clock> = Arc::<TestClock>::clone(clock);
-    GroupOptions::new(dir.to_owned(), 1, clock, Arc::new(CountingEntropy::default()))
+    GroupOptions::new(clock, Arc::new(CountingEntropy::default()))
 }
 
 async fn open_in(dir: &Path) -> Arc<Group> {
-    Arc::new(Group::open(options(dir, &TestClock::new())).await.unwrap())
+    Arc::new(Group::open_alone(dir, 1, options(&TestClock::new())).await.unwrap())
 }
 
 async fn open_on(disk: &TestDisk, clock: &Arc<TestClock>, change: impl FnOnce(&mut GroupOptions)) -> Arc<Group> {
-    let mut options = options(Path::new("memory"), clock);
+    let mut options = options(clock);
     change(&mut options);
     let log = LogStore::open_on(disk.clone(), 1, Arc::clone(&options.clock), &CountingEntropy::default()).unwrap();
-    Arc::new(Group::start(log, options).await.unwrap())
+    Arc::new(Group::run_alone(log.into(), options).await.unwrap())
 }
 
 /// `count` grants asked for at once, each by a holder of its own.
@@ -158,8 +158,8 @@ async fn a_snapshot_of_a_newer_version_is_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
     open_in(dir.path()).await.stop().await;
     put(&dir.path().join("raft.redb"), "snapshot", &[7, 0, 0]);
-    let refused = Group::open(options(dir.path(), &TestClock::new())).await.unwrap_err();
-    let OpenError::Snapshot { source, .. } = &refused else { panic!("{refused:?}") };
+    let refused = Group::open_alone(dir.path(), 1, options(&TestClock::new())).await.unwrap_err();
+    let OpenError::Snapshot(source) = &refused else { panic!("{refused:?}") };
     assert!(source.to_string().contains("format 7, written by a newer version of stint"), "{source}");
 }
 

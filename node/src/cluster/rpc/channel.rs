@@ -153,7 +153,8 @@ impl Channel {
     /// Sends a call whose answer is a stream without end: only its beginning has a deadline.
     pub(in super::super) async fn open_stream(&self, call: Call) -> Result<Incoming, CallError> {
         let (waited, max_answer) = (call.deadline, call.max_answer);
-        let response = tokio::time::timeout(waited, self.send(call, &mut None));
+        let mut used = None;
+        let response = tokio::time::timeout(waited, self.send(call, &mut used));
         let response = response.await.unwrap_or_else(|_| Err(self.silent(waited)))?;
         if response.status() == StatusCode::OK {
             return Ok(response.into_body());
