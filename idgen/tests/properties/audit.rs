@@ -50,9 +50,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         6 => (holder(), 1..20_u64).prop_map(|(holder, request)| {
             Command::LeaseWorker { holder, label: "host".into(), request, duration_ms: LEASE_MS }
         }),
-        6 => (holder(), lease().prop_map(worker)).prop_map(|(holder, (worker, lease))| {
-            Command::RenewWorker { holder, worker, lease, duration_ms: LEASE_MS }
-        }),
+        6 => (holder(), lease().prop_map(worker), LEASE_MS..4 * LEASE_MS)
+            .prop_map(|(holder, (worker, lease), duration_ms)| Command::RenewWorker { holder, worker, lease, duration_ms }),
         3 => (holder(), lease().prop_map(worker))
             .prop_map(|(holder, (worker, lease))| Command::ReleaseWorker { holder, worker, lease }),
         1 => (0..3_u64, 0..3_u128)

@@ -183,6 +183,7 @@ fn a_grant_that_overlaps_goes_back_or_leaves_the_span_is_found() {
     watched.apply(0, raise(150)).unwrap();
     assert_eq!(watched.wrong_with((150, 160)), None);
     says(watched.wrong_with((149, 160)).as_deref(), "starts below the floor 150");
+    says(watched.wrong_with((149, 160)).as_deref(), "overlaps [100, 150), which was granted or skipped before");
 }
 
 #[test]

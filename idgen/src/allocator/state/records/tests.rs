@@ -97,6 +97,14 @@ fn what_lies_above_the_last_grant_was_skipped_by_now() {
 }
 
 #[test]
+fn a_grant_without_a_time_bounds_none() {
+    let mut state = sample();
+    ended(&mut state, 2).grant.granted_at_ms = 0;
+    assert_eq!(origin(&state, 10 + 3 + 10 * 15), IdOrigin::Forgotten { before_ms: TTL_MS + 3_000 });
+    assert_eq!(State::decode(&state.encode()), Ok(state));
+}
+
+#[test]
 fn of_one_namespace_the_last_that_ended_are_remembered() {
     let mut state = State::default();
     create(&mut state, "orders", NamespaceSpec::contiguous(0, u64::MAX, 1));
@@ -115,7 +123,11 @@ fn of_one_namespace_the_last_that_ended_are_remembered() {
         assert_eq!(origin(&state, id), IdOrigin::Forgotten { before_ms: 5 }, "4 was granted at 5 ms");
     }
     assert_eq!(fate(&state, "orders", 4), Some((5, returned(4))));
-    assert_eq!(State::decode(&state.encode()), Ok(state));
+    assert_eq!(State::decode(&state.encode()), Ok(state.clone()));
+    // One more than may be remembered: that it ended is right.
+    let grant = RecordedGrant { range: range(1, 2), holder: HolderId(1), granted_at_ms: 2 };
+    book(&mut state).ended.insert(1, EndedGrant { id: GrantId(2), grant, used_to: Some(1) });
+    assert!(matches!(State::decode(&state.encode()), Err(DecodeError::Corrupt { .. })));
 }
 
 #[test]
@@ -193,4 +205,18 @@ fn a_live_grant_of_a_snapshot_must_be_one_of_its_namespace() {
     assert!(matches!(State::decode(&state.encode()), Err(DecodeError::Corrupt { .. })), "live, but not recorded");
     state.records.books.insert(name("gone"), book);
     assert!(matches!(State::decode(&state.encode()), Err(DecodeError::Corrupt { .. })), "no such namespace");
+}
+
+#[test]
+fn no_two_grants_of_a_snapshot_have_one_number() {
+    let mut state = sample();
+    create(&mut state, "users", NamespaceSpec::contiguous(0, 100, 10));
+    let grant = take(&mut state, TTL_MS + 3_000, "users", 10, 3);
+    give_back(&mut state, TTL_MS + 3_000, 3, grant, 5);
+    assert_eq!(State::decode(&state.encode()), Ok(state.clone()));
+    for taken in [1, 3] {
+        let ended = state.records.books.get_mut(&name("users")).unwrap().ended.get_mut(&3).unwrap();
+        ended.id = GrantId(taken);
+        assert!(matches!(State::decode(&state.encode()), Err(DecodeError::Corrupt { .. })), "{taken}");
+    }
 }
