@@ -292,3 +292,6 @@ pub(super) async fn ask(peers: &Peers, address: &str) -> Result<Hello, CallError
     serde_json::from_slice(&answer)
         .map_err(|error| CallError::Answer { address: address.to_owned(), problem: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,7 @@ async fn what_was_written_is_there_after_a_reopening() {
     store.save_committed(Some(log_id(3, 12))).await.unwrap();
     store.truncate_after(Some(log_id(3, 15))).await.unwrap();
     store.purge(log_id(3, 10)).await.unwrap();
-    open.close().await;
+    open.disk.close().await;
 
     let open = open_in(dir.path()).unwrap();
     let mut store = open.store.clone();
@@ -74,7 +74,7 @@ async fn what_was_written_is_there_after_a_reopening() {
     assert_eq!(indexes(&mut store).await, [11, 12, 13, 14, 15]);
     let state = store.get_log_state().await.unwrap();
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(3, 10)), Some(log_id(3, 15))));
-    open.close().await;
+    open.disk.close().await;
 }
 
 #[tokio::test]
@@ -86,14 +86,14 @@ async fn a_snapshot_and_its_state_are_there_after_a_reopening() {
     state.apply(entries).await.unwrap();
     let snapshot = state.get_snapshot_builder().await.build_snapshot().await.unwrap();
     let before = state.read(|replica| replica.state.clone());
-    open.close().await;
+    open.disk.close().await;
 
     let open = open_in(dir.path()).unwrap();
     let mut state = StateMachine::restore(Arc::new(open.store.clone())).unwrap();
     assert_eq!(state.read(|replica| replica.state.clone()), before);
     assert_eq!(state.applied_state().await.unwrap().0, Some(log_id(1, 3)));
     assert_eq!(state.get_current_snapshot().await.unwrap().unwrap().meta, snapshot.meta);
-    open.close().await;
+    open.disk.close().await;
 }
 
 #[tokio::test]
@@ -116,9 +116,9 @@ async fn an_append_is_told_only_after_it_would_survive_a_crash() {
         flushed.await.unwrap().unwrap();
         let crashed = open_on(&disk.after_crash());
         assert_eq!(indexes(&mut crashed.store.clone()).await.last(), Some(&index));
-        crashed.close().await;
+        crashed.disk.close().await;
     }
-    open.close().await;
+    open.disk.close().await;
 }
 
 #[tokio::test]
@@ -141,10 +141,10 @@ async fn a_crash_that_tears_a_transaction_apart_loses_nothing_that_was_told() {
         let crashed = open_on(&disk.after_torn_crash(survivors));
         let found = indexes(&mut crashed.store.clone()).await.len();
         assert!(found == 10 || found == 60, "{found} entries with survivors {survivors:b}");
-        crashed.close().await;
+        crashed.disk.close().await;
     }
     disk.hold(false);
-    open.close().await;
+    open.disk.close().await;
 }
 
 #[tokio::test]
@@ -156,9 +156,9 @@ async fn a_vote_is_told_only_after_it_would_survive_a_crash() {
         open.store.clone().save_vote(&vote).await.unwrap();
         let crashed = open_on(&disk.after_crash());
         assert_eq!(crashed.store.clone().get_log_reader().await.read_vote().await.unwrap(), Some(vote));
-        crashed.close().await;
+        crashed.disk.close().await;
     }
-    open.close().await;
+    open.disk.close().await;
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn appends_that_wait_together_share_one_sync() {
     let disk = TestDisk::default();
     let open = open_on(&disk);
     let mut store = open.store.clone();
-    let before = (disk.syncs(), store.health().stats().commits);
+    let before = (disk.syncs(), store.shared.health.stats().commits);
     disk.hold(true);
     let mut waiting = Vec::new();
     for index in 0..100 {
@@ -178,12 +178,12 @@ async fn appends_that_wait_together_share_one_sync() {
     for flushed in waiting {
         flushed.await.unwrap().unwrap();
     }
-    let stats = store.health().stats();
+    let stats = store.shared.health.stats();
     assert_eq!(stats.entries, 100);
     // The first is on its way alone; what came meanwhile goes together.
     assert!(stats.commits - before.1 <= 2, "{} commits", stats.commits - before.1);
     assert!(disk.syncs() - before.0 <= 4, "{} syncs", disk.syncs() - before.0);
-    open.close().await;
+    open.disk.close().await;
 }
 
 #[tokio::test]
@@ -197,8 +197,8 @@ async fn after_a_failed_write_every_write_fails_and_says_why() {
     let later = store.save_vote(&Vote::new(2, 1)).await.unwrap_err();
     assert!(later.to_string().contains("no space left"), "{later}");
     assert!(store.append([entry(1, 0)], IoFlushed::noop()).await.is_err());
-    assert!(store.health().failure().is_some());
-    open.close().await;
+    assert!(store.shared.health.failure().is_some());
+    open.disk.close().await;
 }
 
 #[tokio::test]
@@ -208,14 +208,14 @@ async fn a_second_opener_is_refused_in_one_clear_line() {
     let refused = open_in(dir.path()).unwrap_err();
     let expected = format!("the data directory {} is in use by another process", dir.path().display());
     assert_eq!(line(&refused), expected);
-    open.close().await;
-    open_in(dir.path()).unwrap().close().await;
+    open.disk.close().await;
+    open_in(dir.path()).unwrap().disk.close().await;
 }
 
 #[tokio::test]
 async fn a_directory_of_another_node_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    open_in(dir.path()).unwrap().close().await;
+    open_in(dir.path()).unwrap().disk.close().await;
     let refused = LogStore::open(dir.path(), 2, TestClock::new(), &CountingEntropy::default()).unwrap_err();
     assert!(matches!(refused, StoreError::OtherNode { found: 1, asked: 2, .. }), "{refused:?}");
 }
@@ -225,14 +225,14 @@ async fn the_directory_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("a/b");
-    open_in(&dir).unwrap().close().await;
+    open_in(&dir).unwrap().disk.close().await;
     assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[tokio::test]
 async fn a_newer_layout_is_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
-    open_in(dir.path()).unwrap().close().await;
+    open_in(dir.path()).unwrap().disk.close().await;
     let path = dir.path().join("raft.redb");
     disk::testing::put(&path, "layout", &[9]);
     let refused = open_in(dir.path()).unwrap_err();
@@ -250,7 +250,7 @@ async fn a_damaged_file_is_refused_in_words_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let open = open_in(dir.path()).unwrap();
     open.store.clone().blocking_append((0..200).map(|index| entry(1, index))).await.unwrap();
-    open.close().await;
+    open.disk.close().await;
     let path = dir.path().join("raft.redb");
     let whole = std::fs::read(&path).unwrap();
 
@@ -270,5 +270,5 @@ async fn a_damaged_file_is_refused_in_words_and_left_as_it_is() {
         assert!(line(&refused).starts_with(&format!("the log in {} is damaged", dir.path().display())), "{how}");
     }
     std::fs::write(&path, &whole).unwrap();
-    open_in(dir.path()).unwrap().close().await;
+    open_in(dir.path()).unwrap().disk.close().await;
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use stint_idgen::allocator::Stamped;
 
 use super::super::testing::grant;
-use super::super::types::{Member, Proposal, SnapshotMeta, StoredMembership, log_id};
+use super::super::types::{Entry, Member, Proposal, SnapshotMeta, StoredMembership, log_id};
 use super::*;
 
 fn entries() -> Vec<Entry> {
