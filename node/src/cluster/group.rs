@@ -21,7 +21,7 @@ use openraft::storage::RaftLogStorage;
 use openraft::{Config, SnapshotPolicy};
 use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
 
-pub(super) use self::members::CHANGED_WITHIN;
+pub(super) use self::members::{CHANGED_WITHIN, MAX_STATUS};
 use self::proposal::Leadership;
 pub(super) use self::proposal::MAX_REPLY;
 use super::audit::AuditLog;

@@ -283,9 +283,10 @@ impl<L: RaftLogStorage<TypeConfig> + Debug> MemberTask<L> {
     }
 }
 
-/// Asks whoever is at `address` who it is.
+/// Asks whoever is at `address` who it is. The question comes from nobody in particular, so that a member answers even
+/// a node that it would refuse otherwise.
 pub(super) async fn ask(peers: &Peers, address: &str) -> Result<Hello, CallError> {
-    let headers = peers.caller().headers(None);
+    let headers = Caller { secret: peers.caller().secret, ..Caller::default() }.headers(None);
     let call =
         Call { path: path::HELLO, headers, body: bytes::Bytes::new(), deadline: ANSWERED_WITHIN, max_answer: MAX_HELLO };
     let answer = peers.call_address(address, call).await?;

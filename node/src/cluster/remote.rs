@@ -18,7 +18,7 @@ use stint_idgen::allocator::{AuditRecord, Command, IdOrigin, NamespaceName, Repl
 use tokio::time::{Instant, sleep};
 
 use super::codec::{seal, unseal};
-use super::group::{CHANGED_WITHIN, MAX_REPLY};
+use super::group::{CHANGED_WITHIN, MAX_REPLY, MAX_STATUS};
 use super::rpc::{
     AuditQuestion, Call, CallError, Caller, Channel, ClusterSecret, OriginQuestion, RefusalKind, SubmitAnswer, path,
 };
@@ -32,8 +32,6 @@ use crate::ports::error_chain::Chain;
 const ATTEMPTED_FOR: Duration = Duration::from_millis(500);
 /// The pause after every member was asked in vain.
 const PAUSE: Duration = Duration::from_millis(25);
-/// The largest status, in bytes: ten thousand namespaces.
-const MAX_STATUS: usize = 16 << 20;
 /// The largest audit record, in bytes.
 const MAX_RECORD: usize = 64 << 10;
 

@@ -192,8 +192,14 @@ async fn submit(State(member): Member, headers: HeaderMap, body: Bytes) -> Answe
     Ok(seal(&SubmitAnswer { cluster_id, leader, reply }).into())
 }
 
-async fn status(State(member): Member) -> Answer {
-    Ok(json(&member.running()?.status().await.map_err(|error| coordination(&error))?))
+async fn status(State(member): Member, headers: HeaderMap) -> Answer {
+    let group = member.running()?;
+    if !headers.contains_key(FORWARDED)
+        && let Some(answer) = group.status_of_leader().await
+    {
+        return Ok(answer);
+    }
+    Ok(json(&group.status().await.map_err(|error| coordination(&error))?))
 }
 
 async fn origin(State(member): Member, body: Bytes) -> Answer {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -27,6 +28,11 @@ const TRANSFERRED_WITHIN: Duration = Duration::from_secs(3);
 /// How often a transfer is looked at.
 const LOOKED_EVERY: Duration = Duration::from_millis(10);
 
+/// How long the leader may take to tell its status.
+const TOLD_WITHIN: Duration = Duration::from_millis(300);
+/// The largest status, in bytes: ten thousand namespaces.
+pub(in super::super) const MAX_STATUS: usize = 16 << 20;
+
 /// The most that another member answers to a change.
 const MAX_ANSWER: usize = 4 << 10;
 
@@ -40,6 +46,13 @@ impl Group {
             Some(refusal) => MemberError::Refused(refusal.message.clone()),
             None => CoordinationError::OutcomeUnknown { source: Box::new(error) }.into(),
         })
+    }
+
+    /// The status as the leader, if that is another member, tells it: only it knows how far the others are, and a member
+    /// that was removed knows nothing of what came after.
+    pub(in super::super) async fn status_of_leader(&self) -> Option<Bytes> {
+        let (leader, member) = self.other_leader()?;
+        self.peers.peer(leader, &member).call(path::STATUS, Vec::new(), TOLD_WITHIN, MAX_STATUS).await.ok()
     }
 
     /// Makes the change as the leader.
