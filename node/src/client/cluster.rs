@@ -46,7 +46,8 @@ pub(super) async fn run(
             (MemberChange::Remove { node_id: args.node_id }, done)
         }
         ClusterCommand::Transfer(args) => {
-            let done = args.node_id.map_or_else(|| "another node leads now".to_owned(), |to| format!("node {to} leads now"));
+            let done =
+                args.node_id.map_or_else(|| "another node leads now".to_owned(), |to| format!("node {to} leads now"));
             (MemberChange::Transfer { to: args.node_id }, done)
         }
     };

@@ -1,10 +1,10 @@
 //! What `stint serve` refuses, and what it warns of; and the same for commands that ask the allocators themselves.
 
+use super::IdSourceKind;
 use super::allocator::NO_SECRET;
 use super::dev::Lack;
 use super::error::ConfigError;
 use super::load::Loaded;
-use super::IdSourceKind;
 
 const LACKS: [Lack; 4] = [
     (

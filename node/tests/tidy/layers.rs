@@ -65,9 +65,9 @@ const HOMES: [(&str, &[&str]); 6] = [
 /// Exceptions to [`HOMES`]: one name in one file.
 const ALLOWED: [(&str, &str); 2] = [
     // The composition root hands the finished router from `http` and `admin` to a server, and has to name its type.
-    ("app.rs", "axum::Router"),
+    ("app/frontend.rs", "axum::Router"),
     // `http::state::HttpSettings` is made of it.
-    ("app.rs", "axum::http::StatusCode"),
+    ("app/api.rs", "axum::http::StatusCode"),
 ];
 
 /// What `domain` may use: the standard library, the rules of `idgen`, and pure parsers and hashes.

@@ -84,7 +84,10 @@ fn verdict(cluster: &Cluster) -> String {
         (false, _) => format!("NOT WELL: {}", troubles.join("; ")),
         (true, 1) => "all is well, but the only voter must not fail".to_owned(),
         (true, _) if !cluster.is_leaders_view() => {
-            format!("all is well as far as node {} knows; only the leader knows how far the others are", cluster.node_id)
+            format!(
+                "all is well as far as node {} knows; only the leader knows how far the others are",
+                cluster.node_id
+            )
         }
         (true, _) => format!("all is well: {} of {voters} voters may fail", (voters - 1) / 2),
     }

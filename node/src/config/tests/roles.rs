@@ -31,10 +31,8 @@ fn an_allocator_s_mistakes_are_a_line_each() {
     assert_eq!(refused(&[SECRET, ("STINT_CLUSTER__PEERS", THREE)], true), nothing);
     assert_eq!(
         refused(&[], true),
-        [
-            "`cluster.peers`: is missing: --bootstrap needs every first member, as in --peers \
-             1=allocator-1:7101,2=allocator-2:7101,3=allocator-3:7101"
-        ]
+        ["`cluster.peers`: is missing: --bootstrap needs every first member, as in --peers \
+             1=allocator-1:7101,2=allocator-2:7101,3=allocator-3:7101"]
     );
     let peers = "1=a:7101,2=0.0.0.0:7101,3=a:7101";
     assert_eq!(
@@ -51,12 +49,11 @@ fn an_allocator_s_mistakes_are_a_line_each() {
 
 #[test]
 fn an_allocator_without_a_secret_is_for_one_machine_only() {
-    let without =
-        "`cluster.secret`: is missing: other machines can reach this allocator; set the same STINT_CLUSTER_SECRET \
+    let without = "`cluster.secret`: is missing: other machines can reach this allocator; set the same STINT_CLUSTER_SECRET \
          on all allocators and shorteners";
-    let warning =
-        "`cluster.secret`: is not set: every program on this machine may speak to the allocators (STINT_CLUSTER_SECRET)";
-    for (listen, peers) in [("0.0.0.0:7101", ""), ("10.0.0.1:7101", ""), ("127.0.0.1:7101", "1=127.0.0.1:1,2=b:1,3=c:1")]
+    let warning = "`cluster.secret`: is not set: every program on this machine may speak to the allocators (STINT_CLUSTER_SECRET)";
+    for (listen, peers) in
+        [("0.0.0.0:7101", ""), ("10.0.0.1:7101", ""), ("127.0.0.1:7101", "1=127.0.0.1:1,2=b:1,3=c:1")]
     {
         let environment = [("STINT_CLUSTER__LISTEN", listen), ("STINT_CLUSTER__PEERS", peers)];
         assert_eq!(allocator(&environment, &[], false).0, [without], "{listen} {peers}");
@@ -97,10 +94,8 @@ fn a_shortener_s_mistakes_are_a_line_each() {
     let exposed = [key, ("STINT_CLUSTER__ALLOCATORS", "127.0.0.1:7101,b:7101")];
     assert_eq!(
         serve(&exposed).0,
-        [
-            "`cluster.secret`: is missing: allocators on other machines want theirs; set the same STINT_CLUSTER_SECRET \
-             everywhere"
-        ]
+        ["`cluster.secret`: is missing: allocators on other machines want theirs; set the same STINT_CLUSTER_SECRET \
+             everywhere"]
     );
     let other = [
         key,

@@ -9,7 +9,8 @@ fn member(node_id: u64, role: &str, lag: Option<u64>) -> Value {
 
 /// A group whose node 1 answers.
 fn group(leader: Option<u64>, members: &[Value]) -> Value {
-    let voters: Vec<_> = members.iter().filter(|member| member["role"] == "voter").map(|member| &member["node_id"]).collect();
+    let voters: Vec<_> =
+        members.iter().filter(|member| member["role"] == "voter").map(|member| &member["node_id"]).collect();
     json!({ "cluster_id": "ab", "node_id": 1, "leader": leader, "term": 3, "last_log_index": 1200,
         "last_applied_index": 1200, "voters": voters, "members": members, "worker_leases": 2, "audit_violations": 0,
         "namespaces": [{ "name": "links", "start": 0, "limit": 900, "floor": 100, "granted": 100, "live": 64,
@@ -92,11 +93,7 @@ fn the_last_line_says_what_is_not_well() {
             voters(&[Some(0), None, None]),
             "too few voters keep up: no new ids may come: voter 2 is not heard from, voter 3 is not heard from",
         ),
-        (
-            Some(1),
-            voters(&[Some(0); 4]),
-            "an even number of voters (4) tolerates no more failures than one fewer",
-        ),
+        (Some(1), voters(&[Some(0); 4]), "an even number of voters (4) tolerates no more failures than one fewer"),
     ];
     for (leader, members, trouble) in cases {
         assert_eq!(last(leader, &members), format!("NOT WELL: {trouble}"));

@@ -1,0 +1,1 @@
+use crate::config::{Disk, Flag, Inputs, Loaded, load};
