@@ -61,10 +61,9 @@ impl Role {
     /// The keys whose defaults are not those of `config.default.toml`.
     fn defaults(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Dev => &[("http.drain_delay", "0s")],
+            // No proxy stands before either: there is nobody to give time to.
+            Self::Dev | Self::Allocator => &[("http.drain_delay", "0s")],
             Self::Serve => &[("http.listen", "0.0.0.0:8080")],
-            // No proxy stands before an allocator: there is nobody to give time to.
-            Self::Allocator => &[("http.drain_delay", "0s")],
         }
     }
 

@@ -1,17 +1,20 @@
 //! `stint cluster …`: the allocators' group, seen and changed through a server or by asking the allocators themselves.
 
 mod layout;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::error::ClientError;
 use super::http::{ApiClient, Call};
 use super::retry::RetryPolicy;
 use super::{Console, GroupAccess};
 use crate::cli::ClusterCommand;
-use crate::ports::coordination::MemberChange;
+use crate::ports::coordination::{CoordinationError, MemberChange, MemberError};
 use view::Cluster;
 
 #[derive(Debug, Serialize)]
@@ -52,30 +55,49 @@ pub(super) async fn run(
         }
     };
     match access {
-        GroupAccess::Allocators(allocators) => allocators.change_members(change).await?,
-        GroupAccess::Server(connection) => request(&connection.client(RetryPolicy::BRIEF)?, change).await?,
+        GroupAccess::Allocators(allocators) => allocators.change_members(change).await.map_err(of_member)?,
+        GroupAccess::Server(connection) => {
+            request(&connection.client(RetryPolicy::BRIEF)?, change).await.map_err(of_client)?;
+        }
     }
     console.note(done);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks a server for the change. None is repeated that may have been made: the second answer would say that it can't.
-async fn request(client: &ApiClient, change: MemberChange) -> anyhow::Result<()> {
+/// Asks a server for the change. A removal is repeated after a lost answer, the others are not.
+async fn request(client: &ApiClient, change: MemberChange) -> Result<(), ClientError> {
     let answer = match change {
         MemberChange::Add { node_id, address } => {
-            let body = serde_json::to_vec(&AddMemberRequest { node_id, address: &address })?;
+            let body = json(&AddMemberRequest { node_id, address: &address });
             client.send(&Call::post("/api/v1/cluster/members", body, None)).await?
         }
         MemberChange::Remove { node_id } => {
             client.send(&Call::delete(&format!("/api/v1/cluster/members/{node_id}"))).await?
         }
         MemberChange::Transfer { to } => {
-            let body = serde_json::to_vec(&ChangeLeaderRequest { node_id: to })?;
+            let body = json(&ChangeLeaderRequest { node_id: to });
             client.send(&Call::post("/api/v1/cluster/leader", body, None)).await?
         }
     };
-    answer.success()?;
-    Ok(())
+    answer.success().map(drop)
+}
+
+fn json(request: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(request).expect("numbers and texts are JSON")
+}
+
+fn of_member(error: MemberError) -> anyhow::Error {
+    let is_unknown = matches!(error, MemberError::Coordination(CoordinationError::OutcomeUnknown { .. }));
+    perhaps_done(error.into(), is_unknown)
+}
+
+fn of_client(error: ClientError) -> anyhow::Error {
+    let is_unknown = matches!(error, ClientError::Broken { .. } | ClientError::TimedOut { .. });
+    perhaps_done(error.into(), is_unknown)
+}
+
+fn perhaps_done(error: anyhow::Error, is_unknown: bool) -> anyhow::Error {
+    if is_unknown { error.context("the group may have changed, see `stint cluster status`") } else { error }
 }
 
 async fn status(json: bool, access: &GroupAccess, console: &mut Console<'_>) -> anyhow::Result<()> {

@@ -5,11 +5,14 @@ use crate::support::{Program, eventually, run};
 
 const SECRET: (&str, &str) = ("STINT_CLUSTER_SECRET", "sixteen-letters!");
 const KEY: (&str, &str) = ("STINT_ADMIN_KEY", "an-admin-key");
+/// Flags, the environment, and the line that is said to them.
+type Mistake<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 const THREE: &str = "1=127.0.0.1:7101,2=127.0.0.1:7102,3=127.0.0.1:7103";
 
 #[tokio::test]
 async fn an_allocator_s_mistake_is_one_line_and_exit_64() {
-    let cases: [(&[&str], &[(&str, &str)], &str); 9] = [
+    let cases: [Mistake<'_>; 9] = [
         (
             &["--bootstrap"],
             &[],
@@ -63,7 +66,7 @@ async fn an_allocator_s_mistake_is_one_line_and_exit_64() {
 #[tokio::test]
 async fn a_shortener_s_mistake_is_one_line_and_exit_64() {
     let local = ["--allocators", "127.0.0.1:7101"];
-    let cases: [(&[&str], &[(&str, &str)], &str); 6] = [
+    let cases: [Mistake<'_>; 6] = [
         (
             &[],
             &[KEY],

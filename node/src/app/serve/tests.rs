@@ -76,10 +76,10 @@ async fn a_node_that_never_had_an_id_starts_and_says_what_is_missing() {
 async fn links_are_not_available_without_a_database_and_draw_no_ids() {
     let line = Line::open().await;
     let node = start(&line);
-    let link = json!({ "url": "https://example.com/" });
+    let plain = json!({ "url": "https://example.com/" });
     let alias = json!({ "url": "https://example.com/", "alias": "mine" });
     let cases = [
-        ("POST", "/api/v1/links", Some(link)),
+        ("POST", "/api/v1/links", Some(plain)),
         ("POST", "/api/v1/links", Some(alias)),
         ("GET", "/api/v1/links", None),
         ("GET", "/api/v1/keys", None),
