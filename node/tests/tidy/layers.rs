@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(lines(homes, "node/src/storage/x.rs", "fn f() {\n  sqlx::query(\"\") }"), [0; 0]);
         assert_eq!(lines(homes, "node/src/ids/x.rs", "fn f() {\n  openraft::Raft::new() }\nuse redb;"), [2, 3]);
         assert_eq!(lines(homes, "node/src/cache/x.rs", "use redis::Client;"), [1]);
-        assert_eq!(lines(homes, "node/src/app.rs", "use axum::http::StatusCode;\nuse axum::Json;"), [2]);
+        assert_eq!(lines(homes, "node/src/app/api.rs", "use axum::http::StatusCode;\nuse axum::Json;"), [2]);
     }
 
     #[test]
