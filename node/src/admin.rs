@@ -44,17 +44,19 @@ async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// 200 when requests are welcome; otherwise 503 and a line for each thing that is missing.
+/// 200 when requests are welcome, with a line for each thing worth knowing; otherwise 503 and a line for each thing that
+/// is missing.
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
-    let mut missing = Vec::new();
+    let (mut missing, mut notes) = (Vec::new(), Vec::new());
     if admin.readiness.is_stopping() {
         missing.push("stopping\n".to_owned());
     }
     for check in admin.health.check().await {
         missing.extend(check.problem.map(|problem| format!("{}: {problem}\n", check.name)));
+        notes.extend(check.note.map(|note| format!("{}: {note}\n", check.name)));
     }
     if missing.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
+        (StatusCode::OK, format!("ok\n{}", notes.concat()))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, missing.concat())
     }

@@ -2,22 +2,28 @@
 //!
 //! Usage errors exit 64, as configuration errors do; `--help` and `--version` exit 0.
 
+mod allocator;
 mod client;
+mod cluster;
 mod dev;
+mod serve;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::EXIT_USAGE;
+use crate::config::{EXIT_USAGE, Role};
 
+pub use allocator::AllocatorArgs;
 pub use client::{
-    ClientArgs, ClusterCommand, CreateKeyArgs, ExportArgs, ImportArgs, ImportFormat, KeysCommand, LinksCommand,
-    RevokeKeyArgs, StatusArgs, StdioPath, Target,
+    ClientArgs, CreateKeyArgs, ExportArgs, ImportArgs, ImportFormat, KeysCommand, LinksCommand, RevokeKeyArgs,
+    StdioPath, Target,
 };
+pub use cluster::{AddArgs, ClusterCommand, GroupArgs, RemoveArgs, StatusArgs, TransferArgs};
 pub use dev::DevArgs;
+pub use serve::ServeArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +37,7 @@ Every setting: docs/configuration.md. Exit codes: 0 done, 1 failed, 64 wrong usa
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   stint config show
-  stint --config /etc/stint.toml config check";
+  stint --config /etc/stint.toml config check --role serve";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -47,13 +53,17 @@ pub struct Invocation {
 pub enum Command {
     /// Run a whole shortener on embedded storage (the default command)
     Dev(DevArgs),
+    /// Run a stateless node that takes its ids from the allocators
+    Serve(ServeArgs),
+    /// Run a member of the allocators' group
+    Allocator(AllocatorArgs),
     /// Manage API keys
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Import and export links
     #[command(subcommand)]
     Links(LinksCommand),
-    /// Look at the allocators
+    /// Look at the allocators, add and remove members
     #[command(subcommand)]
     Cluster(ClusterCommand),
     /// Show or check the configuration
@@ -69,9 +79,24 @@ pub enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum ConfigCommand {
     /// Print the merged configuration as TOML, secrets masked, with the sources of its values
-    Show,
+    Show(RoleArgs),
     /// Print "ok", or every problem
-    Check,
+    Check(RoleArgs),
+}
+
+/// Whose configuration is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct RoleArgs {
+    /// Of which command
+    #[arg(long, value_enum, default_value_t = RoleName::Dev)]
+    role: RoleName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RoleName {
+    Dev,
+    Serve,
+    Allocator,
 }
 
 /// `stint healthcheck`
@@ -118,6 +143,17 @@ impl Invocation {
             Some(command) => command,
         };
         Ok(Self { config: cli.config, command })
+    }
+}
+
+impl RoleArgs {
+    /// The role.
+    pub const fn get(self) -> Role {
+        match self.role {
+            RoleName::Dev => Role::Dev,
+            RoleName::Serve => Role::Serve,
+            RoleName::Allocator => Role::Allocator,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Commands that talk to a server over HTTP: links, API keys, the cluster, the health check.
 //!
-//! The wire is the contract: nothing here knows the server's types. An error of a command is one line that says what
+//! The wire is the contract: nothing here knows the server's types. (The cluster's commands may ask the allocators
+//! instead, through their port.) An error of a command is one line that says what
 //! went wrong and, where it helps, what to do.
 
 mod atomic_file;
@@ -27,6 +28,7 @@ use anyhow::anyhow;
 use crate::cli::{ClusterCommand, HealthcheckArgs, KeysCommand, LinksCommand};
 use crate::config::{Secret, WebUrl};
 use crate::ports::clock::{Clock, SystemClock};
+use crate::ports::coordination::Allocator;
 use crate::ports::entropy::{Entropy, OsEntropy};
 
 pub use error::{ApiProblem, ClientError, PrintFailed};
@@ -39,6 +41,15 @@ pub struct Connection {
     url: WebUrl,
     key: Option<Secret>,
     place: String,
+}
+
+/// How the allocators' group is reached.
+#[derive(Debug, Clone)]
+pub enum GroupAccess {
+    /// Through a server.
+    Server(Connection),
+    /// By asking its members.
+    Allocators(Arc<dyn Allocator>),
 }
 
 /// Where a command prints.
@@ -124,10 +135,10 @@ pub async fn run_keys(
 /// One line.
 pub async fn run_cluster(
     command: &ClusterCommand,
-    connection: &Connection,
+    access: &GroupAccess,
     console: &mut Console<'_>,
 ) -> anyhow::Result<ExitCode> {
-    finish(cluster::run(command, connection, console).await)
+    finish(cluster::run(command, access, console).await)
 }
 
 /// Runs `stint healthcheck`: success if the URL answers 200, else failure and one line on stderr.

@@ -3,6 +3,7 @@
 //! Every value knows where it came from, so a problem is one line that names the key and its source, and all problems
 //! are reported together. The environment and the files come in as parameters.
 
+mod allocator;
 mod auth;
 mod cache;
 mod cluster;
@@ -16,10 +17,12 @@ mod layers;
 mod load;
 mod log;
 mod secret;
+mod serve;
 mod show;
 mod source;
 mod text;
 mod value;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -50,14 +53,26 @@ pub enum Role {
     Dev,
     /// A stateless shortener.
     Serve,
+    /// A member of the allocators' group.
+    Allocator,
 }
 
 impl Role {
     /// The keys whose defaults are not those of `config.default.toml`.
     fn defaults(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Dev => &[("http.drain_delay", "0s")],
+            // No proxy stands before either: there is nobody to give time to.
+            Self::Dev | Self::Allocator => &[("http.drain_delay", "0s")],
             Self::Serve => &[("http.listen", "0.0.0.0:8080")],
+        }
+    }
+
+    /// The command, as users write it.
+    pub const fn command(self) -> &'static str {
+        match self {
+            Self::Dev => "stint dev",
+            Self::Serve => "stint serve",
+            Self::Allocator => "stint allocator",
         }
     }
 }

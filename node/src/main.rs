@@ -6,33 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use stint::app::{DevNode, Surroundings, start_dev};
-use stint::cli::{ClientArgs, Command, ConfigCommand, DevArgs, Invocation, Target};
-use stint::client::{Connection, Console, run_cluster, run_healthcheck, run_keys, run_links};
+use stint::app::{DevNode, Surroundings, allocators_client, start_allocator, start_dev, start_serve};
+use stint::cli::{AllocatorArgs, ClientArgs, ClusterCommand, Command, ConfigCommand, DevArgs, Invocation, Target};
+use stint::client::{Connection, Console, GroupAccess, run_cluster, run_healthcheck, run_keys, run_links};
 use stint::config::{
-    ConfigError, Disk, EXIT_USAGE, Inputs, Loaded, Role, WebUrl, client_environment, load, unicode_variables,
+    ClientEnvironment, ConfigError, Disk, EXIT_USAGE, Flag, Inputs, Loaded, Role, WebUrl, client_environment, load,
+    unicode_variables,
 };
 use stint::lifecycle::Signals;
 use stint::ports::clock::SystemClock;
 use stint::ports::entropy::OsEntropy;
 use stint::{http, telemetry};
-
-/// Settings of other roles: a value for one is worth a warning.
-const UNUSED_BY_DEV: [&str; 13] = [
-    "http.trusted_proxies",
-    "cluster.listen",
-    "cluster.peers",
-    "cluster.allocators",
-    "cluster.secret",
-    "cluster.id",
-    "cluster.tls.cert",
-    "cluster.tls.key",
-    "cluster.tls.ca",
-    "database.replica_urls",
-    "database.pool_size",
-    "clicks.queue_size",
-    "trace.endpoint",
-];
 
 fn main() -> ExitCode {
     let invocation = match Invocation::parse(std::env::args_os()) {
@@ -52,15 +36,16 @@ fn main() -> ExitCode {
 fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
     let config = invocation.config.as_deref();
     match invocation.command {
-        Command::Dev(args) => match dev_configuration(config, &args) {
-            Ok(loaded) => runtime()?.block_on(dev(&loaded, &args)),
-            Err(code) => Ok(code),
-        },
-        Command::Config(ConfigCommand::Show) => match configuration(config, &DevArgs::default()) {
+        Command::Dev(args) => start(checked(config, Role::Dev, &args.flags()), async |loaded| dev(loaded, &args).await),
+        Command::Serve(args) => start(checked(config, Role::Serve, &args.flags()), serve),
+        Command::Allocator(args) => {
+            start(allocator_configuration(config, &args), async |loaded| allocator(loaded, &args).await)
+        }
+        Command::Config(ConfigCommand::Show(role)) => match configuration(config, role.get(), &[]) {
             Ok(loaded) => say(&loaded.show()),
             Err(code) => Ok(code),
         },
-        Command::Config(ConfigCommand::Check) => match dev_configuration(config, &DevArgs::default()) {
+        Command::Config(ConfigCommand::Check(role)) => match checked(config, role.get(), &[]) {
             Ok(_) => say("ok\n"),
             Err(code) => Ok(code),
         },
@@ -72,29 +57,75 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => with_server(config, command.client(), async |connection| {
             run_keys(&command, connection, &mut console()).await
         }),
-        Command::Cluster(command) => with_server(config, command.client(), async |connection| {
-            run_cluster(&command, connection, &mut console()).await
-        }),
+        Command::Cluster(command) => cluster(config, &command),
     }
 }
 
-/// Runs a client's command against the server it names, or against a node that is started in this process, on a
-/// loopback port, for the data directory it names. Short URLs are those of the configuration, not of that port.
+/// Runs a role with its configuration, or answers the exit code of a configuration that was refused.
+fn start(
+    loaded: Result<Loaded, ExitCode>,
+    role: impl AsyncFnOnce(&Loaded) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match loaded {
+        Ok(loaded) => runtime()?.block_on(role(&loaded)),
+        Err(code) => Ok(code),
+    }
+}
+
+/// Runs a client's command against the server that it names.
 fn with_server(
     file: Option<&Path>,
     args: &ClientArgs,
     command: impl AsyncFnOnce(&Connection) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let environment = match variables().and_then(|variables| client_environment(variables, &Disk)) {
-        Ok(environment) => environment,
-        Err(problems) => return Ok(refuse(&problems)),
+    match environment() {
+        Ok(environment) => at(file, args.target(&environment), command),
+        Err(code) => Ok(code),
+    }
+}
+
+/// Runs `stint cluster …` against the server that it names, else against the allocators if any are configured.
+fn cluster(file: Option<&Path>, command: &ClusterCommand) -> anyhow::Result<ExitCode> {
+    let group = command.group();
+    let through = async |connection: &Connection| {
+        run_cluster(command, &GroupAccess::Server(connection.clone()), &mut console()).await
     };
-    match args.target(&environment) {
+    let environment = match environment() {
+        Ok(environment) => environment,
+        Err(code) => return Ok(code),
+    };
+    if let Some(target) = group.named_server(&environment) {
+        return at(file, target, through);
+    }
+    let loaded = match configuration(file, Role::Serve, &group.flags()) {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    if loaded.config.cluster.allocators.is_empty() {
+        return at(file, group.client.target(&environment), through);
+    }
+    if let Err(problems) = loaded.check_allocators_client() {
+        return Ok(refuse(&problems));
+    }
+    runtime()?.block_on(async {
+        let allocators = allocators_client(&loaded.config.cluster, Arc::new(SystemClock), Arc::new(OsEntropy))?;
+        run_cluster(command, &GroupAccess::Allocators(allocators), &mut console()).await
+    })
+}
+
+/// Runs a client's command against a server, or against a node that is started in this process, on a loopback port, for
+/// a data directory. Short URLs are those of the configuration, not of that port.
+fn at(
+    file: Option<&Path>,
+    target: Target,
+    command: impl AsyncFnOnce(&Connection) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match target {
         Target::Server { url, key } => runtime()?.block_on(command(&Connection::to_server(url, key))),
         Target::DataDir(dir) => {
             anyhow::ensure!(dir.join("FORMAT").exists(), "there is no data directory of Stint at {}", dir.display());
             let data_dir = Some(dir.display().to_string());
-            match dev_configuration(file, &DevArgs { data_dir, ..DevArgs::default() }) {
+            match checked(file, Role::Dev, &DevArgs { data_dir, ..DevArgs::default() }.flags()) {
                 Ok(loaded) => runtime()?.block_on(over_data_dir(loaded, &dir, command)),
                 Err(code) => Ok(code),
             }
@@ -131,18 +162,29 @@ fn console() -> Console<'static> {
     }
 }
 
-/// The configuration of `dev`, or the exit code after its problems were printed.
-fn dev_configuration(file: Option<&Path>, args: &DevArgs) -> Result<Loaded, ExitCode> {
-    let loaded = configuration(file, args)?;
-    loaded.check_dev().map_err(|problems| refuse(&problems))?;
+/// The configuration of `stint allocator`, or the exit code after its problems were printed.
+fn allocator_configuration(file: Option<&Path>, args: &AllocatorArgs) -> Result<Loaded, ExitCode> {
+    let loaded = configuration(file, Role::Allocator, &args.flags())?;
+    loaded.check_allocator(args.bootstrap).map_err(|problems| refuse(&problems))?;
+    Ok(loaded)
+}
+
+/// The configuration with which the role can run, or the exit code after its problems were printed.
+fn checked(file: Option<&Path>, role: Role, flags: &[Flag]) -> Result<Loaded, ExitCode> {
+    let loaded = configuration(file, role, flags)?;
+    loaded.check(role).map_err(|problems| refuse(&problems))?;
     Ok(loaded)
 }
 
 /// The configuration, or the exit code after its problems were printed.
-fn configuration(file: Option<&Path>, args: &DevArgs) -> Result<Loaded, ExitCode> {
-    let flags = args.flags();
-    let inputs = Inputs { role: Role::Dev, file, flags: &flags, files: &Disk };
+fn configuration(file: Option<&Path>, role: Role, flags: &[Flag]) -> Result<Loaded, ExitCode> {
+    let inputs = Inputs { role, file, flags, files: &Disk };
     variables().and_then(|variables| load(inputs, variables)).map_err(|problems| refuse(&problems))
+}
+
+/// What the environment says to clients, or the exit code after its problems were printed.
+fn environment() -> Result<ClientEnvironment, ExitCode> {
+    variables().and_then(|variables| client_environment(variables, &Disk)).map_err(|problems| refuse(&problems))
 }
 
 /// The environment. Nothing else reads it.
@@ -160,23 +202,73 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::take().context("the signals can't be taken over")?;
+    let mut signals = taken_over()?;
     let around = surroundings(loaded)?;
-    for key in UNUSED_BY_DEV.iter().filter(|key| loaded.source(key).is_some()) {
-        tracing::warn!(key, "this setting is known, but `stint dev` has no use for it");
-    }
+    warn(loaded, Role::Dev);
     let node = start_dev(&loaded.config, args.repair_ids, around).await?;
     say(&banner(&node, loaded.config.anonymous_create(Role::Dev)))?;
-    let failed = tokio::select! {
+    let failed = or_failure(&mut signals, node.failed()).await;
+    Ok(stopped(failed, node.stop(), &mut signals).await)
+}
+
+async fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let mut signals = taken_over()?;
+    let around = surroundings(loaded)?;
+    warn(loaded, Role::Serve);
+    let node = start_serve(&loaded.config, around).await?;
+    say(&format!(
+        "Stint {} serves ids.\n\n  API       {}/api/v1/ids\n  API docs  {}/docs\n  Metrics   http://{}/metrics\n",
+        env!("CARGO_PKG_VERSION"),
+        WebUrl::of_listener(node.address),
+        node.public_url,
+        node.admin_address
+    ))?;
+    let failed = or_failure(&mut signals, node.failed()).await;
+    Ok(stopped(failed, node.stop(), &mut signals).await)
+}
+
+async fn allocator(loaded: &Loaded, args: &AllocatorArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = taken_over()?;
+    let around = surroundings(loaded)?;
+    warn(loaded, Role::Allocator);
+    let node = start_allocator(&loaded.config, args.bootstrap, around).await?;
+    say(&format!(
+        "Stint {} runs allocator {}.\n\n  Allocator {}\n  Metrics   http://{}/metrics\n",
+        env!("CARGO_PKG_VERSION"),
+        node.node_id,
+        node.address,
+        node.admin_address
+    ))?;
+    let failed = or_failure(&mut signals, node.failed()).await;
+    Ok(stopped(failed, node.stop(), &mut signals).await)
+}
+
+fn taken_over() -> anyhow::Result<Signals> {
+    Signals::take().context("the signals can't be taken over")
+}
+
+fn warn(loaded: &Loaded, role: Role) {
+    for warning in loaded.warnings(role) {
+        tracing::warn!("configuration: {warning}");
+    }
+}
+
+/// Waits until the node is asked to stop, or has failed; answers whether it has failed.
+async fn or_failure(signals: &mut Signals, failed: impl Future<Output = ()>) -> bool {
+    tokio::select! {
         () = signals.next() => false,
-        () = node.failed() => true,
-    };
+        () = failed => true,
+    }
+}
+
+/// Lets the node stop in order, unless a second signal comes.
+async fn stopped(failed: bool, stop: impl Future<Output = bool>, signals: &mut Signals) -> ExitCode {
     tracing::info!("stopping; a second signal stops at once");
     let clean = tokio::select! {
-        clean = node.stop() => clean,
+        clean = stop => clean,
         () = signals.next() => false,
     };
-    Ok(if clean && !failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if clean && !failed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn surroundings(loaded: &Loaded) -> anyhow::Result<Surroundings> {

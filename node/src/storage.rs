@@ -1,5 +1,6 @@
 //! Adapters of the storage ports. Nothing outside this module knows a database.
 
+pub mod absent;
 #[cfg(test)]
 mod conformance;
 pub mod sqlite;

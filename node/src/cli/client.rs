@@ -149,24 +149,6 @@ pub struct ExportArgs {
     pub client: ClientArgs,
 }
 
-/// `stint cluster …`
-#[derive(Debug, Subcommand)]
-pub enum ClusterCommand {
-    /// Show the members, the leader and the namespaces
-    Status(StatusArgs),
-}
-
-/// `stint cluster status`
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Where.
-    #[command(flatten)]
-    pub client: ClientArgs,
-}
-
 /// The shape of an import's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ImportFormat {
@@ -218,15 +200,6 @@ impl LinksCommand {
         match self {
             Self::Import(args) => &args.client,
             Self::Export(args) => &args.client,
-        }
-    }
-}
-
-impl ClusterCommand {
-    /// Where it works.
-    pub const fn client(&self) -> &ClientArgs {
-        match self {
-            Self::Status(args) => &args.client,
         }
     }
 }

@@ -33,6 +33,74 @@ fn no_command_is_dev_with_its_flags() {
     }
 }
 
+fn flags(flags: Vec<crate::config::Flag>) -> Vec<(&'static str, &'static str, String)> {
+    flags.into_iter().map(|flag| (flag.flag, flag.key, flag.value)).collect()
+}
+
+#[test]
+fn an_allocator_s_flags_are_settings() {
+    let line = "stint allocator --node-id 1 --listen 127.0.0.1:7101 --admin-listen 127.0.0.1:0 \
+                --peers 1=127.0.0.1:7101,2=127.0.0.1:7102 --data-dir D --bootstrap";
+    let Command::Allocator(args) = command(line) else { panic!("no allocator") };
+    assert!(args.bootstrap);
+    let expected = [
+        ("--node-id", "cluster.node_id", "1"),
+        ("--listen", "cluster.listen", "127.0.0.1:7101"),
+        ("--admin-listen", "admin.listen", "127.0.0.1:0"),
+        ("--peers", "cluster.peers", "1=127.0.0.1:7101,2=127.0.0.1:7102"),
+        ("--data-dir", "cluster.data_dir", "D"),
+    ];
+    assert_eq!(flags(args.flags()), expected.map(|(flag, key, value)| (flag, key, value.to_owned())));
+    let Command::Allocator(args) = command("stint allocator") else { panic!("no allocator") };
+    assert_eq!(args, AllocatorArgs::default());
+}
+
+#[test]
+fn a_shortener_s_flags_are_settings() {
+    let line = "stint serve --listen A --admin-listen B --allocators a:1,b:2 --ids raft --public-url https://sho.rt";
+    let Command::Serve(args) = command(line) else { panic!("no serve") };
+    let expected = [
+        ("--listen", "http.listen", "A"),
+        ("--admin-listen", "admin.listen", "B"),
+        ("--allocators", "cluster.allocators", "a:1,b:2"),
+        ("--ids", "ids.source", "raft"),
+        ("--public-url", "http.public_url", "https://sho.rt"),
+    ];
+    assert_eq!(flags(args.flags()), expected.map(|(flag, key, value)| (flag, key, value.to_owned())));
+}
+
+#[test]
+fn cluster_commands_name_members() {
+    let Command::Cluster(ClusterCommand::Add(args)) = command("stint cluster add 4=a:7101 --key k") else {
+        panic!("no add")
+    };
+    assert_eq!(args.member.to_string(), "4=a:7101");
+    let Command::Cluster(ClusterCommand::Remove(args)) = command("stint cluster remove 2") else { panic!("no remove") };
+    assert_eq!(args.node_id, 2);
+    for (line, to) in [("stint cluster transfer", None), ("stint cluster transfer 3", Some(3))] {
+        let Command::Cluster(ClusterCommand::Transfer(args)) = command(line) else { panic!("no transfer") };
+        assert_eq!(args.node_id, to);
+    }
+}
+
+#[test]
+fn the_allocators_are_asked_unless_a_server_is_named() {
+    let named = |line: &str, environment: &ClientEnvironment| {
+        let Command::Cluster(command) = command(line) else { panic!("{line} is no cluster command") };
+        command.group().named_server(environment).is_some()
+    };
+    let nothing = ClientEnvironment::default();
+    let server = ClientEnvironment { server: Some("https://env.test".parse().unwrap()), key: None };
+    assert!(!named("stint cluster status", &nothing));
+    assert!(named("stint cluster status", &server));
+    assert!(named("stint cluster status --server http://a", &nothing));
+    assert!(named("stint cluster status --key k", &nothing));
+    assert!(named("stint cluster status --data-dir d", &nothing));
+    assert!(!named("stint cluster status --allocators a:1,b:2", &server), "a flag beats the environment");
+    let Command::Cluster(command) = command("stint cluster status --allocators a:1,b:2") else { panic!("no status") };
+    assert_eq!(flags(command.group().flags()), [("--allocators", "cluster.allocators", "a:1,b:2".to_owned())]);
+}
+
 #[test]
 fn config_is_accepted_before_and_after_the_command() {
     for line in ["stint --config a.toml config check", "stint config check --config a.toml", "stint --config a.toml"] {
@@ -52,6 +120,19 @@ fn wrong_usage_exits_64_and_help_exits_0() {
         "stint links import x --jobs 0",
         "stint links export --data-dir d --server http://a",
         "stint keys list --server ftp://a",
+        "stint --listen 127.0.0.1:1 serve",
+        "stint serve --data-dir d",
+        "stint allocator --allocators a:1",
+        "stint cluster",
+        "stint cluster add 4",
+        "stint cluster add 0=a:7101",
+        "stint cluster add 4=a",
+        "stint cluster remove",
+        "stint cluster remove 0",
+        "stint cluster transfer two",
+        "stint cluster status --allocators a",
+        "stint cluster status --allocators a:1 --server http://a",
+        "stint config check --role nobody",
     ];
     for line in wrong {
         assert_eq!(parse(line).unwrap_err().exit_code(), 64, "{line}");
@@ -65,7 +146,7 @@ fn wrong_usage_exits_64_and_help_exits_0() {
 #[test]
 fn only_commands_that_exist_are_offered() {
     let names: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    assert_eq!(names, ["dev", "keys", "links", "cluster", "config", "healthcheck", "openapi"]);
+    assert_eq!(names, ["dev", "serve", "allocator", "keys", "links", "cluster", "config", "healthcheck", "openapi"]);
 }
 
 #[test]

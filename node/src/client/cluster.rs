@@ -1,110 +1,123 @@
-//! `stint cluster status`: the allocators, as one of them sees the others.
+//! `stint cluster …`: the allocators' group, seen and changed through a server or by asking the allocators themselves.
+
+mod layout;
+#[cfg(test)]
+mod tests;
+mod view;
 
 use std::process::ExitCode;
 
-use serde::Deserialize;
+use serde::Serialize;
 
-use super::http::Call;
+use super::error::ClientError;
+use super::http::{ApiClient, Call};
 use super::retry::RetryPolicy;
-use super::table::{Align, Table, printable};
-use super::{Connection, Console};
+use super::{Console, GroupAccess};
 use crate::cli::ClusterCommand;
+use crate::ports::coordination::{CoordinationError, MemberChange, MemberError};
+use view::Cluster;
 
-#[derive(Debug, Deserialize)]
-struct Cluster {
-    #[serde(rename = "cluster_id")]
-    id: String,
+#[derive(Debug, Serialize)]
+struct AddMemberRequest<'a> {
     node_id: u64,
-    leader: Option<u64>,
-    term: u64,
-    last_log_index: Option<u64>,
-    last_applied_index: Option<u64>,
-    voters: Vec<u64>,
-    namespaces: Vec<Namespace>,
+    address: &'a str,
 }
 
-#[derive(Debug, Deserialize)]
-struct Namespace {
-    name: String,
-    start: u64,
-    limit: u64,
-    floor: u64,
-    granted: u64,
-    live: u64,
-    used: u64,
-    returned: u64,
-    lost: u64,
+#[derive(Debug, Serialize)]
+struct ChangeLeaderRequest {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<u64>,
 }
 
 pub(super) async fn run(
     command: &ClusterCommand,
-    connection: &Connection,
+    access: &GroupAccess,
     console: &mut Console<'_>,
 ) -> anyhow::Result<ExitCode> {
-    let ClusterCommand::Status(args) = command;
-    let client = connection.client(RetryPolicy::BRIEF)?;
-    let answer = client.send(&Call::get("/api/v1/cluster")).await?.success()?;
-    let cluster: Cluster = answer.json()?;
-    if args.json {
-        console.print(String::from_utf8_lossy(&answer.body).trim_end())?;
-    } else {
-        for line in layout(cluster) {
-            console.print(line)?;
+    let (change, done) = match command {
+        ClusterCommand::Status(args) => {
+            status(args.json, access, console).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        ClusterCommand::Add(args) => {
+            let (node_id, address) = (args.member.node_id, args.member.address.to_string());
+            let done = format!("node {node_id} ({address}) is a voter now");
+            (MemberChange::Add { node_id, address }, done)
+        }
+        ClusterCommand::Remove(args) => {
+            let done = format!("node {} is no member any more; its number must not be used again", args.node_id);
+            (MemberChange::Remove { node_id: args.node_id }, done)
+        }
+        ClusterCommand::Transfer(args) => {
+            let done =
+                args.node_id.map_or_else(|| "another node leads now".to_owned(), |to| format!("node {to} leads now"));
+            (MemberChange::Transfer { to: args.node_id }, done)
+        }
+    };
+    match access {
+        GroupAccess::Allocators(allocators) => allocators.change_members(change).await.map_err(of_member)?,
+        GroupAccess::Server(connection) => {
+            request(&connection.client(RetryPolicy::BRIEF)?, change).await.map_err(of_client)?;
         }
     }
+    console.note(done);
     Ok(ExitCode::SUCCESS)
 }
 
-fn layout(cluster: Cluster) -> Vec<String> {
-    let number = |index: Option<u64>| index.map_or_else(|| "-".to_owned(), |index| index.to_string());
-    let voters: Vec<_> = cluster.voters.iter().map(u64::to_string).collect();
-    let leader = cluster.leader.map_or_else(|| "none: no new ids".to_owned(), |leader| leader.to_string());
-    let mut lines = vec![
-        format!("cluster  {}", printable(&cluster.id)),
-        format!("answered by node {}", cluster.node_id),
-        format!("leader   {leader} (term {})", cluster.term),
-        format!("voters   {}", voters.join(", ")),
-        format!("log      {}, applied {}", number(cluster.last_log_index), number(cluster.last_applied_index)),
-        String::new(),
-    ];
-    lines.extend(namespaces(cluster.namespaces).lines());
-    lines
+/// Asks a server for the change. A removal is repeated after a lost answer, the others are not.
+async fn request(client: &ApiClient, change: MemberChange) -> Result<(), ClientError> {
+    let answer = match change {
+        MemberChange::Add { node_id, address } => {
+            let body = json(&AddMemberRequest { node_id, address: &address });
+            client.send(&Call::post("/api/v1/cluster/members", body, None)).await?
+        }
+        MemberChange::Remove { node_id } => {
+            client.send(&Call::delete(&format!("/api/v1/cluster/members/{node_id}"))).await?
+        }
+        MemberChange::Transfer { to } => {
+            let body = json(&ChangeLeaderRequest { node_id: to });
+            client.send(&Call::post("/api/v1/cluster/leader", body, None)).await?
+        }
+    };
+    answer.success().map(drop)
 }
 
-fn namespaces(namespaces: Vec<Namespace>) -> Table {
-    let numbers = ["FROM", "TO", "FLOOR", "GRANTED", "LIVE", "USED", "RETURNED", "LOST"];
-    let [from, to, floor, granted, live, used, returned, lost] = numbers.map(|name| (name, Align::Right));
-    let mut table = Table::new([("NAMESPACE", Align::Left), from, to, floor, granted, live, used, returned, lost]);
-    for n in namespaces {
-        let [from, to, floor, granted, live, used, returned, lost] =
-            [n.start, n.limit, n.floor, n.granted, n.live, n.used, n.returned, n.lost].map(|count| count.to_string());
-        table.row(&[n.name, from, to, floor, granted, live, used, returned, lost]);
-    }
-    table
+fn json(request: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(request).expect("numbers and texts are JSON")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn of_member(error: MemberError) -> anyhow::Error {
+    let is_unknown = matches!(error, MemberError::Coordination(CoordinationError::OutcomeUnknown { .. }));
+    perhaps_done(error.into(), is_unknown)
+}
 
-    #[test]
-    fn a_cluster_is_shown_with_its_namespaces() {
-        let cluster = serde_json::from_str(
-            r#"{"cluster_id":"ab","node_id":1,"leader":null,"term":3,"last_log_index":12,"last_applied_index":null,
-            "voters":[1,2,3],"namespaces":[{"name":"links","start":0,"limit":900,"floor":100,"granted":100,"live":64,
-            "used":30,"returned":2,"lost":4}]}"#,
-        )
-        .unwrap();
-        let expected = [
-            "cluster  ab",
-            "answered by node 1",
-            "leader   none: no new ids (term 3)",
-            "voters   1, 2, 3",
-            "log      12, applied -",
-            "",
-            "NAMESPACE  FROM   TO  FLOOR  GRANTED  LIVE  USED  RETURNED  LOST",
-            "links         0  900    100      100    64    30         2     4",
-        ];
-        assert_eq!(layout(cluster), expected);
+fn of_client(error: ClientError) -> anyhow::Error {
+    let is_unknown = matches!(error, ClientError::Broken { .. } | ClientError::TimedOut { .. });
+    perhaps_done(error.into(), is_unknown)
+}
+
+fn perhaps_done(error: anyhow::Error, is_unknown: bool) -> anyhow::Error {
+    if is_unknown { error.context("the group may have changed, see `stint cluster status`") } else { error }
+}
+
+async fn status(json: bool, access: &GroupAccess, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let (cluster, shown) = match access {
+        GroupAccess::Allocators(allocators) => {
+            let cluster = Cluster::from(allocators.status().await?);
+            let shown = serde_json::to_string(&cluster)?;
+            (cluster, shown)
+        }
+        GroupAccess::Server(connection) => {
+            let answer = connection.client(RetryPolicy::BRIEF)?.send(&Call::get("/api/v1/cluster")).await?.success()?;
+            (answer.json()?, String::from_utf8_lossy(&answer.body).trim_end().to_owned())
+        }
+    };
+    if json {
+        console.print(shown)?;
+    } else {
+        for line in layout::lines(&cluster) {
+            console.print(line)?;
+        }
     }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Section `cluster`: the allocators, and how to reach them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,6 +11,9 @@ use super::error::Invalid;
 use super::secret::Secret;
 use super::text;
 use super::value::{BadValue, ListenAddress};
+
+/// Shorter secrets are guessed.
+const MIN_SECRET: usize = 16;
 
 /// Section `cluster`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -67,6 +71,11 @@ pub struct Peer {
 }
 
 impl ClusterConfig {
+    /// This node among the first members.
+    pub fn own_peer(&self) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.node_id == self.node_id)
+    }
+
     pub(super) fn validate(&self, invalid: &mut Vec<Invalid>) {
         if self.node_id == 0 {
             invalid.push(Invalid::new("cluster.node_id", "must be at least 1"));
@@ -77,6 +86,16 @@ impl ClusterConfig {
         for (index, peer) in self.peers.iter().enumerate() {
             if self.peers[..index].iter().any(|earlier| earlier.node_id == peer.node_id) {
                 invalid.push(Invalid::new("cluster.peers", format!("names node {} twice", peer.node_id)));
+            }
+        }
+        if let Some(secret) = &self.secret {
+            let characters = secret.expose().chars().count();
+            if characters < MIN_SECRET {
+                let message = format!("must have at least {MIN_SECRET} characters (it has {characters})");
+                invalid.push(Invalid::new("cluster.secret", message));
+            }
+            if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+                invalid.push(Invalid::new("cluster.secret", "must be visible ASCII without spaces"));
             }
         }
         if let Some(id) = &self.id
@@ -103,6 +122,25 @@ impl HostPort {
     /// `host:port`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is known, without asking a name server, to lead to this machine only.
+    pub fn is_loopback(&self) -> bool {
+        self.host() == "localhost" || self.ip().is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether it is an address to listen on, which nobody can connect to.
+    pub fn is_unspecified(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    fn host(&self) -> &str {
+        let (host, _) = self.0.rsplit_once(':').expect("it was parsed as a host and a port");
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
+        self.host().parse().ok()
     }
 }
 

@@ -1,11 +1,13 @@
 //! What `stint dev` refuses, although other roles have a use for it.
 
+use std::fmt::Display;
+
 use super::error::ConfigError;
 use super::load::Loaded;
 use super::{Config, IdSourceKind};
 
-/// A key, what tells that it asks for something that `dev` lacks, and what to do.
-type Lack = (&'static str, fn(&Config) -> bool, &'static str);
+/// A key, what tells that it asks for something that a role lacks, and what to do.
+pub(super) type Lack = (&'static str, fn(&Config) -> bool, &'static str);
 
 const LACKS: [Lack; 4] = [
     (
@@ -36,10 +38,18 @@ impl Loaded {
     /// # Errors
     /// Every such key, each in one line naming its source.
     pub fn check_dev(&self) -> Result<(), ConfigError> {
-        let asked = LACKS.iter().filter(|(_, asks, _)| asks(&self.config)).map(|(key, _, advice)| {
-            let source = self.source(key).map(|source| format!(" ({source})")).unwrap_or_default();
-            format!("`{key}`{source}: {advice}")
-        });
-        ConfigError::check(asked.collect())
+        ConfigError::check(self.lacks(&LACKS))
+    }
+
+    /// A line for each key that asks for something that isn't there.
+    pub(super) fn lacks(&self, lacks: &[Lack]) -> Vec<String> {
+        let asked = lacks.iter().filter(|(_, asks, _)| asks(&self.config));
+        asked.map(|(key, _, advice)| self.problem(key, advice)).collect()
+    }
+
+    /// One line about a key, naming where its value came from.
+    pub(super) fn problem(&self, key: &str, message: impl Display) -> String {
+        let source = self.source(key).map(|source| format!(" ({source})")).unwrap_or_default();
+        format!("`{key}`{source}: {message}")
     }
 }

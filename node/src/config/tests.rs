@@ -1,6 +1,7 @@
 //! Loading, with the environment and the files as values.
 
 mod problems;
+mod roles;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -88,7 +89,7 @@ fn variables_are_converted_by_the_type_of_the_default() {
     let digits = "12345678901234567890123456789012";
     let config = environment(&[
         ("STINT_CODE_KEY", digits),
-        ("STINT_CLUSTER__SECRET", "007"),
+        ("STINT_CLUSTER__SECRET", "0000000000000007"),
         ("STINT_ADMIN_KEY", "1e9"),
         ("STINT_CLUSTER__NODE_ID", "3"),
         ("STINT_HTTP__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
@@ -101,7 +102,7 @@ fn variables_are_converted_by_the_type_of_the_default() {
     .load()
     .config;
     assert_eq!(config.codes.key.unwrap().expose(), digits);
-    assert_eq!(config.cluster.secret.unwrap().expose(), "007");
+    assert_eq!(config.cluster.secret.unwrap().expose(), "0000000000000007");
     assert_eq!(config.auth.admin_key.unwrap().expose(), "1e9");
     assert_eq!(config.cluster.node_id, 3);
     assert_eq!(config.http.trusted_proxies.len(), 2);
@@ -189,7 +190,7 @@ fn passwords_survive_percent_encoded_and_are_never_shown() {
         ("REDIS_URL", "rediss://:r%23dis@h:6379"),
         ("STINT_CODE_KEY", "00112233445566778899aabbccddeeff"),
         ("STINT_ADMIN_KEY", "adm1n"),
-        ("STINT_CLUSTER_SECRET", "s3cret"),
+        ("STINT_CLUSTER_SECRET", "the-group-s3cret"),
     ])
     .load();
     let database = &loaded.config.database;

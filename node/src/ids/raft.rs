@@ -22,7 +22,7 @@ use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::Entropy;
 use crate::ports::id_source::{IdError, IdIssuer, KeySource, MAX_BLOCK};
-use crate::ports::link_store::FenceStore;
+use crate::ports::link_store::{FenceStore, StoreError};
 use crate::ports::spawn::Spawn;
 
 /// How a node holds ids.
@@ -44,7 +44,8 @@ pub struct RaftIdOptions {
 #[derive(Debug)]
 struct Context {
     allocator: Arc<dyn Allocator>,
-    fence: Arc<dyn FenceStore>,
+    /// Where blocks of links are recorded; without it there is no pool of links.
+    fence: Option<Arc<dyn FenceStore>>,
     options: RaftIdOptions,
     metrics: IdMetrics,
     clock: Arc<dyn Clock>,
@@ -56,7 +57,7 @@ struct Context {
 #[derive(Debug)]
 pub struct RaftIds {
     context: Arc<Context>,
-    links: Arc<NamespacePool>,
+    links: Option<Arc<NamespacePool>>,
     others: RwLock<HashMap<NamespaceName, Arc<NamespacePool>>>,
 }
 
@@ -111,9 +112,39 @@ impl RaftIds {
         entropy: Arc<dyn Entropy>,
         spawn: Arc<dyn Spawn>,
     ) -> Self {
+        let fence = Some(fence);
         let context = Arc::new(Context { allocator, fence, options, metrics, clock, entropy, spawn });
-        let links = NamespacePool::start(NamespaceName::links(), &context);
+        let links = Some(NamespacePool::start(NamespaceName::links(), &context));
         Self { context, links, others: RwLock::default() }
+    }
+
+    /// Draws from `allocator`, but no keys of links: without a database there is nothing to record their blocks in.
+    pub fn without_links(
+        allocator: Arc<dyn Allocator>,
+        options: RaftIdOptions,
+        metrics: IdMetrics,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        spawn: Arc<dyn Spawn>,
+    ) -> Self {
+        let context = Arc::new(Context { allocator, fence: None, options, metrics, clock, entropy, spawn });
+        Self { context, links: None, others: RwLock::default() }
+    }
+
+    /// Whether draws go on without the allocator.
+    ///
+    /// # Errors
+    /// Why they don't: no block has come yet, or a namespace has none left.
+    pub fn readiness(&self) -> Result<(), String> {
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.links.iter().chain(others.values()).peekable();
+        if pools.peek().is_none() {
+            return Err("no ids were drawn yet".to_owned());
+        }
+        match pools.find(|pool| pool.pool.remaining() == 0) {
+            Some(dry) => Err(format!("no ids of `{}` are at hand", dry.namespace)),
+            None => Ok(()),
+        }
     }
 
     /// The pool of a namespace, started when it is first used.
@@ -130,6 +161,11 @@ impl RaftIds {
             others.entry(namespace.clone()).or_insert_with(|| NamespacePool::start(namespace.clone(), &self.context));
         Ok(Arc::clone(pool))
     }
+}
+
+fn no_fence() -> IdError {
+    let source = Arc::new(std::io::Error::new(std::io::ErrorKind::Unsupported, "no database is configured"));
+    IdError::Fence(StoreError::Unavailable { operation: "record a block of ids", source })
 }
 
 /// The namespace of links is the whole Raft lane: its ids are the lane's counters.
@@ -207,7 +243,8 @@ impl NamespacePool {
 #[async_trait]
 impl KeySource for RaftIds {
     async fn next_key(&self) -> Result<Key, IdError> {
-        let counter = self.links.draw(&self.context, 1, Pool::next).await?;
+        let links = self.links.as_ref().ok_or_else(no_fence)?;
+        let counter = links.draw(&self.context, 1, Pool::next).await?;
         self.context.metrics.issued_to_links.increment(1);
         Lane::Raft.key(counter).ok_or(IdError::Exhausted)
     }

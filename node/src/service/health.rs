@@ -1,41 +1,91 @@
 //! Whether the node can do its work, and what is missing if it can't.
 
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::ports::coordination::Allocator;
 use crate::ports::error_chain::Chain;
 use crate::ports::link_store::LinkStore;
+
+/// How long the allocators may take to answer; probes don't wait much longer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// One thing the node needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What it is.
     pub name: &'static str,
-    /// What is wrong with it; `None` when it is well.
+    /// What is wrong with it; `None` when it is well, or not needed for the moment.
     pub problem: Option<String>,
+    /// What should be known although the node does its work.
+    pub note: Option<String>,
+}
+
+/// Ids that were taken ahead of their use.
+pub trait IdsAtHand: Send + Sync + Debug + 'static {
+    /// Whether draws go on without the allocator.
+    ///
+    /// # Errors
+    /// Why they don't.
+    fn readiness(&self) -> Result<(), String>;
 }
 
 /// Checks what the node needs.
 #[derive(Clone, Debug)]
 pub struct Health {
-    store: Arc<dyn LinkStore>,
     allocator: Arc<dyn Allocator>,
+    store: Option<Arc<dyn LinkStore>>,
+    ids: Option<Arc<dyn IdsAtHand>>,
 }
 
 impl Health {
-    /// Checks `store` and `allocator`.
-    pub const fn new(store: Arc<dyn LinkStore>, allocator: Arc<dyn Allocator>) -> Self {
-        Self { store, allocator }
+    /// Checks `allocator`.
+    pub const fn new(allocator: Arc<dyn Allocator>) -> Self {
+        Self { allocator, store: None, ids: None }
+    }
+
+    /// Checks `store` as well.
+    #[must_use]
+    pub fn with_store(self, store: Arc<dyn LinkStore>) -> Self {
+        Self { store: Some(store), ..self }
+    }
+
+    /// Does without the allocator for as long as `ids` are at hand.
+    #[must_use]
+    pub fn with_ids(self, ids: Arc<dyn IdsAtHand>) -> Self {
+        Self { ids: Some(ids), ..self }
     }
 
     /// Every check, done now.
     pub async fn check(&self) -> Vec<Check> {
-        let store = self.store.ping().await.err().map(|error| error.to_string());
-        let allocator = match self.allocator.status().await {
-            Ok(status) if status.leader.is_some() => None,
-            Ok(_) => Some("the allocator has no leader: no new ids".to_owned()),
-            Err(error) => Some(Chain(&error).to_string()),
+        let mut checks = Vec::new();
+        if let Some(store) = &self.store {
+            let problem = store.ping().await.err().map(|error| error.to_string());
+            checks.push(Check { name: "database", problem, note: None });
+        }
+        let (problem, note) = match (self.allocator_problem().await, &self.ids) {
+            (Some(problem), Some(ids)) => match ids.readiness() {
+                Ok(()) => (None, Some(format!("{problem}; going on with the ids at hand"))),
+                Err(reason) => (Some(format!("{problem}; {reason}")), None),
+            },
+            (problem, _) => (problem, None),
         };
-        vec![Check { name: "database", problem: store }, Check { name: "allocator", problem: allocator }]
+        checks.push(Check { name: "allocator", problem, note });
+        checks
+    }
+
+    async fn allocator_problem(&self) -> Option<String> {
+        match timeout(ANSWERED_WITHIN, self.allocator.status()).await {
+            Ok(Ok(status)) if status.leader.is_some() => None,
+            Ok(Ok(_)) => Some("the allocator has no leader: no new ids".to_owned()),
+            Ok(Err(error)) => Some(Chain(&error).to_string()),
+            Err(_) => Some(format!("the allocator gave no answer within {} s", ANSWERED_WITHIN.as_secs())),
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use crate::support::{DEADLINE, Program, command, run};
 
 /// Runs `stint` with these arguments and environment and checks that it ends with `code` and one line on stderr.
-async fn one_line(arguments: &[&str], environment: &[(&str, &str)], code: i32) -> String {
+pub(crate) async fn one_line(arguments: &[&str], environment: &[(&str, &str)], code: i32) -> String {
     let output = run(arguments, environment).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}");

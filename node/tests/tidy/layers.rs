@@ -65,9 +65,9 @@ const HOMES: [(&str, &[&str]); 6] = [
 /// Exceptions to [`HOMES`]: one name in one file.
 const ALLOWED: [(&str, &str); 2] = [
     // The composition root hands the finished router from `http` and `admin` to a server, and has to name its type.
-    ("app.rs", "axum::Router"),
+    ("app/frontend.rs", "axum::Router"),
     // `http::state::HttpSettings` is made of it.
-    ("app.rs", "axum::http::StatusCode"),
+    ("app/api.rs", "axum::http::StatusCode"),
 ];
 
 /// What `domain` may use: the standard library, the rules of `idgen`, and pure parsers and hashes.
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(lines(homes, "node/src/storage/x.rs", "fn f() {\n  sqlx::query(\"\") }"), [0; 0]);
         assert_eq!(lines(homes, "node/src/ids/x.rs", "fn f() {\n  openraft::Raft::new() }\nuse redb;"), [2, 3]);
         assert_eq!(lines(homes, "node/src/cache/x.rs", "use redis::Client;"), [1]);
-        assert_eq!(lines(homes, "node/src/app.rs", "use axum::http::StatusCode;\nuse axum::Json;"), [2]);
+        assert_eq!(lines(homes, "node/src/app/api.rs", "use axum::http::StatusCode;\nuse axum::Json;"), [2]);
     }
 
     #[test]

@@ -129,7 +129,8 @@ async fn block(namespace: &NamespaceName, want: u64, holder: &Holder, context: &
     };
     if *namespace == NamespaceName::links() {
         let source = context.allocator.cluster_id().expect("it is known once a grant was answered");
-        if !context.fence.raise_mark(Lane::Raft, &source, grant.range.end()).await? {
+        let fence = context.fence.as_ref().expect("without a fence there is no pool of links");
+        if !fence.raise_mark(Lane::Raft, &source, grant.range.end()).await? {
             return Err(RefillError::Ended(Ended::LaneTaken));
         }
         context.metrics.set_lane_used(Lane::Raft, grant.range.end());

@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 
 use super::{Client, DEADLINE};
 
-/// `stint dev`, running.
+/// `stint dev` or `stint allocator`, running.
 pub(crate) struct Program {
     child: Child,
     pub(crate) base: String,
@@ -37,26 +37,22 @@ impl Program {
     pub(crate) async fn start(data: &Path) -> Self {
         let data_dir = data.to_str().expect("the path is text");
         let arguments = ["dev", "--data-dir", data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("it starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
-        let mut banner = String::new();
-        let read = async {
-            while let Some(line) = lines.next_line().await.expect("stdout is text") {
-                banner += &line;
-                banner.push('\n');
-                if line.contains("curl") {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(DEADLINE, read).await.expect("the program says that it is ready");
-        let value = |name: &str| {
-            let line = banner.lines().find(|line| line.trim_start().starts_with(name)).expect("the banner has it");
-            line.split_whitespace().last().expect("the line has the URL").to_owned()
-        };
-        let admin = value("Metrics").trim_end_matches("/metrics").to_owned();
+        let (child, banner) = banner_of(&arguments, "curl").await;
         let key = std::fs::read_to_string(data.join("admin.key")).expect("the key is kept").trim().to_owned();
-        Self { base: value("Shorten"), admin, key, child, banner }
+        Self { base: value(&banner, "Shorten"), admin: admin_of(&banner), key, child, banner }
+    }
+
+    /// Starts `stint allocator` on `data` and waits until it says that it runs.
+    pub(crate) async fn start_allocator(data: &Path, arguments: &[&str]) -> Self {
+        let data_dir = data.to_str().expect("the path is text");
+        let ports = ["allocator", "--data-dir", data_dir, "--admin-listen", "127.0.0.1:0"];
+        let (child, banner) = banner_of(&[&ports[..], arguments].concat(), "Metrics").await;
+        Self { base: value(&banner, "Allocator"), admin: admin_of(&banner), key: String::new(), child, banner }
+    }
+
+    /// A client of the admin port.
+    pub(crate) fn admin_client(&self) -> Client {
+        Client::new(self.admin.clone(), None)
     }
 
     /// A client with the admin key.
@@ -77,4 +73,32 @@ impl Program {
         let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("it ends");
         ended.expect("it can be waited for").code()
     }
+}
+
+/// Starts the program and reads what it prints, up to a line with the word `last`.
+async fn banner_of(arguments: &[&str], last: &str) -> (Child, String) {
+    let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
+    let mut banner = String::new();
+    let read = async {
+        while let Some(line) = lines.next_line().await.expect("stdout is text") {
+            banner += &line;
+            banner.push('\n');
+            if line.contains(last) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, read).await.expect("the program says that it is ready");
+    (child, banner)
+}
+
+/// The last word of the banner's line that begins with `name`.
+fn value(banner: &str, name: &str) -> String {
+    let line = banner.lines().find(|line| line.trim_start().starts_with(name)).expect("the banner has it");
+    line.split_whitespace().last().expect("the line has the value").to_owned()
+}
+
+fn admin_of(banner: &str) -> String {
+    value(banner, "Metrics").trim_end_matches("/metrics").to_owned()
 }

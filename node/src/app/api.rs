@@ -1,0 +1,167 @@
+//! The use cases behind a public port, over the adapters that a role has.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::http::StatusCode;
+use stint_idgen::{CodeKey, Key, KeyCodec};
+
+use super::Surroundings;
+use crate::cache::memory::MemoryLinkCache;
+use crate::config::{Config, Role};
+use crate::domain::access::ApiKeyHash;
+use crate::http::state::{Api, BodyBudget, HttpSettings, RequestIds};
+use crate::ids::raft::{RaftIdOptions, RaftIds};
+use crate::lifecycle::Tasks;
+use crate::metrics::{HttpMetrics, LinkMetrics, Registry};
+use crate::ports::coordination::Allocator;
+use crate::ports::entropy::random_128;
+use crate::ports::key_store::KeyStore;
+use crate::ports::link_store::{CreateOutcome, LinkStore, NewLink, VisitOutcome};
+use crate::ports::spawn::Spawn;
+use crate::service::batch::Batcher;
+use crate::service::create::CreateLinks;
+use crate::service::health::Health;
+use crate::service::issue_ids::IssueIds;
+use crate::service::keys::ManageKeys;
+use crate::service::links::{Edit, Edited, ManageLinks, make_edits};
+use crate::service::own_host::OwnHost;
+use crate::service::resolve::ResolveLinks;
+
+/// How long a draw waits for a block of ids before the request is answered with 503.
+const ID_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The adapters that the use cases are built on.
+pub(super) struct Parts<'a> {
+    pub(super) allocator: Arc<dyn Allocator>,
+    pub(super) store: Arc<dyn LinkStore>,
+    pub(super) keys: Arc<dyn KeyStore>,
+    pub(super) ids: Arc<RaftIds>,
+    pub(super) health: Health,
+    pub(super) code_key: &'a CodeKey,
+    pub(super) bootstrap: ApiKeyHash,
+    pub(super) registry: &'a Registry,
+    pub(super) background: &'a Tasks,
+}
+
+/// The use cases, over `parts`.
+pub(super) fn assemble(
+    config: &Config,
+    parts: Parts<'_>,
+    own: &Arc<OwnHost>,
+    settings: HttpSettings,
+    around: &Surroundings,
+) -> Api {
+    let Parts { allocator, store, keys, ids, health, code_key, bootstrap, registry, background } = parts;
+    let clock = Arc::clone(&around.clock);
+    let codec = Arc::new(KeyCodec::new(code_key));
+    let cache = Arc::new(MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&clock)));
+    let link_metrics = LinkMetrics::new(registry);
+
+    let Workers { writes, edits, visits } = start_workers(background, &store, &cache, &link_metrics);
+    let resolve = Arc::new(ResolveLinks::new(
+        Arc::clone(&store),
+        Arc::clone(&cache) as _,
+        Arc::clone(&codec),
+        visits,
+        Arc::clone(&clock),
+    ));
+    let process = u32::from_be_bytes(random_128(&*around.entropy)[..4].try_into().expect("four bytes"));
+    Api {
+        create: CreateLinks::new(
+            Arc::clone(&ids) as _,
+            Arc::clone(&store),
+            writes,
+            cache,
+            Arc::clone(&codec),
+            Arc::clone(own),
+            Arc::clone(&clock),
+        ),
+        links: ManageLinks::new(
+            store,
+            edits,
+            Arc::clone(&resolve),
+            Arc::clone(&codec),
+            Arc::clone(own),
+            Arc::clone(&clock),
+        ),
+        resolve,
+        ids: IssueIds::new(ids),
+        keys: ManageKeys::new(keys, Some(bootstrap), Arc::clone(&clock), Arc::clone(&around.entropy)),
+        health,
+        allocator,
+        codec,
+        clock,
+        http_metrics: HttpMetrics::new(registry),
+        link_metrics,
+        settings,
+        request_ids: RequestIds::new(process),
+        body_budget: BodyBudget::default(),
+    }
+}
+
+/// The entrances to the workers that write: a request that is cut off doesn't cut off its write.
+struct Workers {
+    writes: Batcher<NewLink, CreateOutcome>,
+    edits: Batcher<(Key, Edit), Edited>,
+    visits: Batcher<Key, VisitOutcome>,
+}
+
+fn start_workers(
+    background: &Tasks,
+    store: &Arc<dyn LinkStore>,
+    cache: &Arc<MemoryLinkCache>,
+    metrics: &LinkMetrics,
+) -> Workers {
+    let stop = background.stopping();
+    let (creating, sizes) = (Arc::clone(store), metrics.batch_size.clone());
+    let (writes, worker) = Batcher::new(stop.clone(), move |links: Vec<_>| {
+        let store = Arc::clone(&creating);
+        sizes.record(u32::try_from(links.len()).unwrap_or(u32::MAX));
+        async move { store.create(links).await }
+    });
+    background.start("link writer", worker);
+    let counting = Arc::clone(store);
+    let (editing, noting) = (Arc::clone(store), Arc::clone(cache));
+    let (edits, worker) = Batcher::new(stop.clone(), move |edits| {
+        let (store, cache) = (Arc::clone(&editing), Arc::clone(&noting));
+        async move { make_edits(&*store, &*cache, edits).await }
+    });
+    background.start("link editor", worker);
+    let (visits, worker) = Batcher::new(stop, move |keys| {
+        let store = Arc::clone(&counting);
+        async move { store.count_visits(keys).await }
+    });
+    background.start("visit counter", worker);
+    Workers { writes, edits, visits }
+}
+
+/// How ids are held by the node that people call `label`.
+pub(super) fn id_options(config: &Config, label: String) -> RaftIdOptions {
+    RaftIdOptions {
+        label,
+        headroom: config.ids.headroom.get(),
+        min_block: config.ids.min_block,
+        max_block: config.ids.max_block,
+        patience: ID_PATIENCE,
+    }
+}
+
+/// The settings of the public port of `role`.
+pub(super) fn http_settings(config: &Config, role: Role, public_url: &str) -> HttpSettings {
+    HttpSettings {
+        public_url: public_url.to_owned(),
+        redirect_status: StatusCode::from_u16(config.http.redirect_status.get()).expect("it was checked: 301 to 308"),
+        anonymous_create: config.anonymous_create(role),
+        max_body_size: config.http.max_body_size.as_usize(),
+        request_timeout: config.http.request_timeout.get(),
+    }
+}
+
+/// The host that links must not lead to.
+pub(super) fn own_host(public_url: &str, listener: SocketAddr) -> anyhow::Result<Arc<OwnHost>> {
+    let public_url = public_url.parse().context("the public URL (http.public_url)")?;
+    Ok(Arc::new(OwnHost::new(&public_url, listener).context("the public URL (http.public_url) names no host")?))
+}

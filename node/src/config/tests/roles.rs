@@ -1,0 +1,150 @@
+//! What each role refuses, and what it warns of.
+
+use super::{Case, Role};
+use crate::config::ConfigError;
+
+const SECRET: (&str, &str) = ("STINT_CLUSTER_SECRET", "sixteen-letters!");
+const THREE: &str = "1=a:7101,2=b:7101,3=c:7101";
+
+type Flags<'a> = &'a [(&'static str, &'static str, &'a str)];
+
+fn lines(checked: Result<(), ConfigError>) -> Vec<String> {
+    checked.err().map(|error| error.problems().to_vec()).unwrap_or_default()
+}
+
+/// What `stint allocator` says to these settings: its refusals, and its warnings.
+fn allocator(environment: &[(&str, &str)], flags: Flags<'_>, bootstrap: bool) -> (Vec<String>, Vec<String>) {
+    let loaded = Case { role: Some(Role::Allocator), environment, flags, ..Case::default() }.load();
+    (lines(loaded.check_allocator(bootstrap)), loaded.warnings(Role::Allocator))
+}
+
+fn serve(environment: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+    let loaded = Case { role: Some(Role::Serve), environment, ..Case::default() }.load();
+    (lines(loaded.check_serve()), loaded.warnings(Role::Serve))
+}
+
+#[test]
+fn an_allocator_s_mistakes_are_a_line_each() {
+    let refused = |environment: &[(&str, &str)], bootstrap| allocator(environment, &[], bootstrap).0;
+    let nothing: [&str; 0] = [];
+    assert_eq!(refused(&[], false), nothing);
+    assert_eq!(refused(&[SECRET, ("STINT_CLUSTER__PEERS", THREE)], true), nothing);
+    assert_eq!(
+        refused(&[], true),
+        ["`cluster.peers`: is missing: --bootstrap needs every first member, as in --peers \
+             1=allocator-1:7101,2=allocator-2:7101,3=allocator-3:7101"]
+    );
+    let peers = "1=a:7101,2=0.0.0.0:7101,3=a:7101";
+    assert_eq!(
+        refused(&[SECRET, ("STINT_CLUSTER__PEERS", peers), ("STINT_CLUSTER__NODE_ID", "4")], true),
+        [
+            "`cluster.peers` (environment variable STINT_CLUSTER__PEERS): nobody can connect to 0.0.0.0:7101: give an \
+             address that the others reach",
+            "`cluster.peers` (environment variable STINT_CLUSTER__PEERS): nodes 1 and 3 have the same address, a:7101",
+            "`cluster.peers` (environment variable STINT_CLUSTER__PEERS): does not name this node, 4 \
+             (`cluster.node_id`, --node-id): it names 1, 2, 3",
+        ]
+    );
+}
+
+#[test]
+fn an_allocator_without_a_secret_is_for_one_machine_only() {
+    let without = "`cluster.secret`: is missing: other machines can reach this allocator; set the same STINT_CLUSTER_SECRET \
+         on all allocators and shorteners";
+    let warning = "`cluster.secret`: is not set: every program on this machine may speak to the allocators (STINT_CLUSTER_SECRET)";
+    for (listen, peers) in
+        [("0.0.0.0:7101", ""), ("10.0.0.1:7101", ""), ("127.0.0.1:7101", "1=127.0.0.1:1,2=b:1,3=c:1")]
+    {
+        let environment = [("STINT_CLUSTER__LISTEN", listen), ("STINT_CLUSTER__PEERS", peers)];
+        assert_eq!(allocator(&environment, &[], false).0, [without], "{listen} {peers}");
+    }
+    let here = "1=localhost:7101,2=127.0.0.1:7102,3=[::1]:7103";
+    let (refused, warnings) = allocator(&[("STINT_CLUSTER__PEERS", here)], &[], true);
+    assert_eq!((refused, warnings), (vec![], vec![warning.to_owned()]));
+}
+
+#[test]
+fn an_allocator_warns_of_what_works_but_hardly_as_meant() {
+    let flags: Flags<'_> = &[("--peers", "cluster.peers", "1=a:7101,2=b:9000")];
+    let environment = [SECRET, ("STINT_IDS__MIN_BLOCK", "7"), ("REDIS_URL", "redis://r")];
+    assert_eq!(
+        allocator(&environment, flags, true).1,
+        [
+            "`cache.redis_url` (environment variable REDIS_URL): `stint allocator` has no use for this setting",
+            "`ids.min_block` (environment variable STINT_IDS__MIN_BLOCK): `stint allocator` has no use for this setting",
+            "`cluster.peers` (flag --peers): an even number of voters (2) tolerates no more failures than one fewer",
+            "`cluster.listen`: only this machine can connect to 127.0.0.1:7101, but the others are told a:7101",
+        ]
+    );
+    let environment = [SECRET, ("STINT_CLUSTER__LISTEN", "0.0.0.0:9000"), ("STINT_CLUSTER__PEERS", THREE)];
+    assert!(allocator(&environment, &[], true).1.is_empty(), "another port of a container is no mistake");
+}
+
+#[test]
+fn a_shortener_s_mistakes_are_a_line_each() {
+    assert_eq!(
+        serve(&[]).0,
+        [
+            "`cluster.allocators`: is missing: ids.source raft needs the allocators; name them with --allocators \
+             allocator-1:7101,allocator-2:7101,allocator-3:7101 or STINT_CLUSTER__ALLOCATORS",
+            "`auth.admin_key`: is missing: without a database it is the only API key there is; set STINT_ADMIN_KEY",
+        ]
+    );
+    let key = ("STINT_ADMIN_KEY", "an-admin-key");
+    let exposed = [key, ("STINT_CLUSTER__ALLOCATORS", "127.0.0.1:7101,b:7101")];
+    assert_eq!(
+        serve(&exposed).0,
+        ["`cluster.secret`: is missing: allocators on other machines want theirs; set the same STINT_CLUSTER_SECRET \
+             everywhere"]
+    );
+    let other = [
+        key,
+        SECRET,
+        ("STINT_IDS__SOURCE", "redis"),
+        ("STINT_IDS__FALLBACK", "postgres"),
+        ("DATABASE_URL", "postgres://h/d"),
+        ("REDIS_URL", "redis://r"),
+    ];
+    let refused = serve(&other).0;
+    let keys = ["ids.source", "ids.fallback", "database.primary_urls", "cache.redis_url"];
+    assert_eq!(refused.len(), keys.len(), "{refused:?}");
+    for (line, key) in refused.iter().zip(keys) {
+        assert!(line.starts_with(&format!("`{key}`")) && line.contains("not available in this version"), "{line}");
+    }
+}
+
+#[test]
+fn a_shortener_says_what_it_assumes() {
+    let key = ("STINT_ADMIN_KEY", "an-admin-key");
+    let local = [key, ("STINT_CLUSTER__ALLOCATORS", "localhost:7101"), ("STINT_CLUSTER__NODE_ID", "2")];
+    let (refused, warnings) = serve(&local);
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!(
+        warnings,
+        [
+            "`cluster.node_id` (environment variable STINT_CLUSTER__NODE_ID): `stint serve` has no use for this setting",
+            "`http.public_url`: is not set: http://127.0.0.1:8080 is assumed; behind a proxy set it to what users see \
+             (--public-url)",
+            "`cluster.secret`: is not set: every program on this machine may speak to the allocators \
+             (STINT_CLUSTER_SECRET)",
+        ]
+    );
+}
+
+#[test]
+fn dev_warns_of_the_settings_of_others_only() {
+    let warnings = |environment| Case { environment, ..Case::default() }.load().warnings(Role::Dev);
+    assert!(warnings(&[("STINT_IDS__MIN_BLOCK", "7"), ("STINT_HTTP__DRAIN_DELAY", "1s")]).is_empty());
+    assert_eq!(
+        warnings(&[SECRET]),
+        ["`cluster.secret` (environment variable STINT_CLUSTER_SECRET): `stint dev` has no use for this setting"]
+    );
+}
+
+#[test]
+fn every_setting_that_a_role_may_not_need_exists() {
+    let schema = crate::config::layers::Schema::builtin();
+    for role in [Role::Dev, Role::Serve, Role::Allocator] {
+        assert!(role.unused().iter().all(|key| schema.has_key(key)), "{role:?}");
+    }
+}
