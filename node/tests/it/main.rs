@@ -15,5 +15,6 @@ mod ids;
 mod links;
 mod operation;
 mod real_urls;
+mod snowflake;
 mod startup;
 mod support;
