@@ -210,7 +210,7 @@ impl Shared {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                changed = changes.changed() => changed.expect("the sender lives as long as this source"),
+                heard = changes.changed() => heard.expect("the sender lives as long as this source"),
             }
         }
     }

@@ -234,7 +234,9 @@ fn two_holders_of_one_worker_id_give_out_ids_of_disjoint_times_whatever_their_cl
     let (cases, shared, many) = (400, Mutex::new(0_u32), Mutex::new(0_usize));
     proptest!(ProptestConfig::with_cases(cases), |(steps in steps())| {
         let mut world = World::new(crowded.clone());
-        steps.iter().for_each(|step| world.step(step));
+        for step in &steps {
+            world.step(step);
+        }
         world.check();
         let workers = |at: u16| world.given.iter().filter(move |(_, id)| worker_of(*id) == at);
         let leases: HashSet<LeaseId> = workers(1_023).map(|(lease, _)| *lease).collect();
