@@ -1,3 +1,4 @@
 //! Adapters of the id source ports.
 
 pub mod raft;
+pub mod snowflake;

@@ -6,6 +6,7 @@
 mod http;
 mod ids;
 mod links;
+mod snowflake;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,6 +18,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 pub use http::{HttpMetrics, Method};
 pub use ids::IdMetrics;
 pub use links::LinkMetrics;
+pub use snowflake::{Discard, SnowflakeMetrics};
 
 /// Bounds of all durations, in seconds: from a cache hit to a time-out.
 const DURATION_BOUNDS: [f64; 14] =

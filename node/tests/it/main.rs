@@ -16,5 +16,6 @@ mod links;
 mod operation;
 mod real_urls;
 mod roles;
+mod snowflake;
 mod startup;
 mod support;

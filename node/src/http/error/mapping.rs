@@ -78,7 +78,7 @@ impl From<IdError> for Problem {
                 Self::new(ProblemKind::Unavailable, "it is not known whether this was done; repeating it is safe")
                     .caused_by(error)
             }
-            IdError::Stalled { .. } | IdError::Allocator(_) | IdError::Fence(_) => {
+            IdError::Stalled { .. } | IdError::Allocator(_) | IdError::Fence(_) | IdError::Snowflake(_) => {
                 Self::new(ProblemKind::Unavailable, "no new ids can be had at the moment; nothing was changed")
                     .caused_by(error)
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::domain::alias::AliasError;
 use crate::domain::target_url::TargetUrlError;
-use crate::ports::id_source::IdError;
+use crate::ports::id_source::{IdError, NoSnowflake};
 use crate::ports::link_store::StoreError;
 use crate::service::batch::BatchError;
 use crate::service::create::CreateError;
@@ -38,6 +38,7 @@ fn every_error_has_its_status_and_type() {
         (IdError::Exhausted.into(), 409, "ids-exhausted"),
         (IdError::LaneTaken.into(), 500, "internal"),
         (IdError::Fence(unavailable()).into(), 503, "unavailable"),
+        (IdError::Snowflake(NoSnowflake::NotLeased).into(), 503, "unavailable"),
         (IssueError::OwnNamespace.into(), 403, "forbidden"),
         (IssueError::BadCount(0).into(), 422, "invalid-field"),
         (CreateError::AliasTaken(alias()).into(), 409, "alias-taken"),
