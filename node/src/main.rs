@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use stint::app::{DevNode, Surroundings, allocators_client, start_allocator, start_dev, start_serve};
 use stint::cli::{AllocatorArgs, ClientArgs, ClusterCommand, Command, ConfigCommand, DevArgs, Invocation, Target};
 use stint::client::{Connection, Console, GroupAccess, run_cluster, run_healthcheck, run_keys, run_links};
@@ -108,7 +108,7 @@ fn cluster(file: Option<&Path>, command: &ClusterCommand) -> anyhow::Result<Exit
         return Ok(refuse(&problems));
     }
     runtime()?.block_on(async {
-        let allocators = allocators_client(&loaded.config.cluster, Arc::new(SystemClock), Arc::new(OsEntropy))?;
+        let allocators = allocators_client(&loaded.config.cluster)?;
         run_cluster(command, &GroupAccess::Allocators(allocators), &mut console()).await
     })
 }
@@ -231,7 +231,7 @@ async fn allocator(loaded: &Loaded, args: &AllocatorArgs) -> anyhow::Result<Exit
     let mut signals = taken_over()?;
     let around = surroundings(loaded)?;
     warn(loaded, Role::Allocator);
-    let node = start_allocator(&loaded.config, args.bootstrap, around).await?;
+    let node = start_allocator(&loaded.config, args.bootstrap, around)?;
     say(&format!(
         "Stint {} runs allocator {}.\n\n  Allocator {}\n  Metrics   http://{}/metrics\n",
         env!("CARGO_PKG_VERSION"),
@@ -240,7 +240,9 @@ async fn allocator(loaded: &Loaded, args: &AllocatorArgs) -> anyhow::Result<Exit
         node.admin_address
     ))?;
     let failed = or_failure(&mut signals, node.failed()).await;
-    Ok(stopped(failed, node.stop(), &mut signals).await)
+    let failure = node.failure().map(|reason| anyhow!("{reason}"));
+    let code = stopped(failed, node.stop(), &mut signals).await;
+    failure.map_or(Ok(code), Err)
 }
 
 fn taken_over() -> anyhow::Result<Signals> {

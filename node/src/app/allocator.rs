@@ -1,20 +1,24 @@
 //! `stint allocator`: one member of the group that grants ids.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 
+use super::coordination::{certificates, dialer, secret};
 use super::frontend::{Frontend, bind_admin};
 use super::{CLOSED_WITHIN, Surroundings};
-use crate::cluster::group::{Group, GroupOptions};
+use crate::cluster::group::{GroupOptions, Storage};
+use crate::cluster::log_store::LogStore;
+use crate::cluster::member::{AllocatorMember, MemberOptions, MemberTask};
+use crate::cluster::rpc::RpcServer;
+use crate::cluster::transport::Connections;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::http::server::bind;
 use crate::lifecycle::Tasks;
 use crate::metrics::Registry;
-use crate::ports::coordination::{Allocator, MemberChange};
 use crate::ports::error_chain::Chain;
 use crate::ports::spawn::Spawn;
 use crate::service::health::Health;
@@ -23,7 +27,7 @@ use crate::tasks;
 /// How long a stop waits for another member to lead.
 const TRANSFERRED_WITHIN: Duration = Duration::from_secs(2);
 
-/// A running member.
+/// A running allocator.
 #[derive(Debug)]
 pub struct AllocatorNode {
     /// Its number.
@@ -34,63 +38,78 @@ pub struct AllocatorNode {
     pub admin_address: SocketAddr,
     frontend: Frontend,
     background: Tasks,
-    group: Arc<Group>,
+    member: Arc<AllocatorMember>,
+    connections: Connections,
+    /// Why the member can't go on.
+    failure: Arc<OnceLock<String>>,
     /// Nobody else may open the directory until everything above is closed.
     _dir: DataDir,
 }
 
-/// Starts a member. With `bootstrap` it may help to make the group. What it lacks is not looked at: see
-/// `Loaded::check_allocator`.
+/// Starts an allocator; it finds or founds its cluster by itself. With `bootstrap` an empty one may found it with its
+/// peers. What it lacks is not looked at: see `Loaded::check_allocator`.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
-pub async fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -> anyhow::Result<AllocatorNode> {
+pub fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -> anyhow::Result<AllocatorNode> {
     // The ports first: one in use is the most common mistake, and nothing has been touched yet.
     let listener = bind(config.cluster.listen.get()).context("the allocator's port (cluster.listen)")?;
     let address = listener.local_addr()?;
     let admin_listener = bind_admin(config)?;
-    let mut frontend = Frontend::new(config);
+    let tls = certificates(&config.cluster)?;
     let dir = DataDir::open(&config.cluster.data_dir)?;
     let registry = Registry::new()?;
-    let group = open_member(config, bootstrap, &dir, listener, &mut frontend, &around).await?;
+    let connections = Connections::default();
+    let group = GroupOptions::new(Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let storage = Storage::open(&dir.raft(), config.cluster.node_id, &group).context("the allocator can't start")?;
+    let options = member_options(config, bootstrap, group);
+    let (member, task) = AllocatorMember::new(storage, dialer(tls.clone()), connections.clone(), options);
 
     let background = Tasks::default();
-    let health = Health::new(Arc::clone(&group) as _);
+    let server = RpcServer::new(Arc::clone(&member), tls, connections.clone());
+    listen(&background, server, listener)?;
+    let failure = Arc::new(OnceLock::new());
+    run(&background, task, Arc::clone(&failure));
+    let mut frontend = Frontend::new(config);
+    let health = Health::new(Arc::clone(&member) as _);
     let admin_address = frontend.serve_admin(admin_listener, &registry, health, &around)?;
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
-    watch(&background, Arc::clone(&group));
-    Ok(AllocatorNode {
-        node_id: config.cluster.node_id,
-        address,
-        admin_address,
-        frontend,
-        background,
-        group,
-        _dir: dir,
-    })
+    let node_id = config.cluster.node_id;
+    Ok(AllocatorNode { node_id, address, admin_address, frontend, background, member, connections, failure, _dir: dir })
 }
 
-// THE SEAM: the member itself, with its RPC listener, is opened here and nowhere else. `frontend.serve("allocator's
-// port", listener, router)` serves the RPC routes, and stops them after leadership was handed on.
-async fn open_member(
-    config: &Config,
-    bootstrap: bool,
-    dir: &DataDir,
-    listener: TcpListener,
-    _frontend: &mut Frontend,
-    around: &Surroundings,
-) -> anyhow::Result<Arc<Group>> {
-    let is_alone = bootstrap && config.cluster.peers.len() == 1;
-    anyhow::ensure!(is_alone, "this version runs a group of one only: --bootstrap with this node as the only peer");
-    drop(listener);
-    let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
-    let mut options = GroupOptions::new(dir.raft(), config.cluster.node_id, clock, entropy);
-    options.address = config.cluster.own_peer().map(|peer| peer.address.to_string()).unwrap_or_default();
-    Ok(Arc::new(Group::open(options).await.context("the allocator can't start")?))
+fn member_options(config: &Config, bootstrap: bool, group: GroupOptions) -> MemberOptions {
+    let peers = config.cluster.peers.iter().map(|peer| (peer.node_id, peer.address.to_string())).collect();
+    MemberOptions { peers, bootstrap, secret: secret(&config.cluster), cluster_id: config.cluster.id.clone(), group }
+}
+
+fn listen(background: &Tasks, server: RpcServer, listener: TcpListener) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener).context("the allocator's port (cluster.listen)")?;
+    let stop = background.stopping();
+    background.start("allocator's port", async move {
+        tokio::select! {
+            () = server.run(listener) => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(())
+}
+
+/// A member that can't go on is of no use: the process ends, so that a person or whoever started it notices.
+fn run(background: &Tasks, task: MemberTask<LogStore>, failure: Arc<OnceLock<String>>) {
+    let stop = background.stopping();
+    background.start("allocator", async move {
+        tokio::select! {
+            Err(error) = task.run() => {
+                let _ = failure.set(Chain(&error).to_string());
+            }
+            () = stop.cancelled() => {}
+        }
+    });
 }
 
 impl AllocatorNode {
-    /// Resolves when the member can't go on by itself: its disk has failed, or a task or a server ended.
+    /// Resolves when the member can't go on by itself: its disk has failed, it is refused, or a task ended.
     pub async fn failed(&self) {
         tokio::select! {
             () = self.frontend.failed() => {}
@@ -98,41 +117,27 @@ impl AllocatorNode {
         }
     }
 
+    /// Why the member can't go on, in one line, if it said so.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
     /// Stops in order: another member leads before this one goes, so that nobody waits for an election. False if
     /// something had to be cut off.
     pub async fn stop(self) -> bool {
         self.frontend.begin_stopping();
-        hand_on(&*self.group).await;
+        if let Some(group) = self.member.group() {
+            // Whoever is left elects a leader if this takes too long.
+            let _ = tokio::time::timeout(TRANSFERRED_WITHIN, group.step_down()).await;
+        }
         let drained = self.frontend.stop().await;
         let finished = self.background.finish(self.frontend.deadline()).await;
-        let closed = tokio::time::timeout(CLOSED_WITHIN, self.group.stop()).await;
-        drained & finished & closed.is_ok()
+        let closed = tokio::time::timeout(CLOSED_WITHIN, async {
+            if let Some(group) = self.member.group() {
+                group.stop().await;
+            }
+            self.connections.close().await;
+        });
+        drained & finished & closed.await.is_ok()
     }
-}
-
-/// Hands leadership to another voter, if this member leads and there is one.
-async fn hand_on(member: &dyn Allocator) {
-    let handed_on = tokio::time::timeout(TRANSFERRED_WITHIN, async {
-        let Ok(status) = member.status().await else { return Ok(()) };
-        if status.leader == Some(status.node_id) && status.voters.len() > 1 {
-            return member.change_members(MemberChange::Transfer { to: None }).await;
-        }
-        Ok(())
-    });
-    match handed_on.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(error = %Chain(&error), "leadership was not handed on: the others will elect"),
-        Err(_) => tracing::warn!("leadership was not handed on in time: the others will elect"),
-    }
-}
-
-/// A member that has stopped is of no use: the process ends, so that whoever started it starts it again.
-fn watch(background: &Tasks, group: Arc<Group>) {
-    let stop = background.stopping();
-    background.start("allocator watch", async move {
-        tokio::select! {
-            reason = group.failed() => tracing::error!(reason, "the allocator has stopped"),
-            () = stop.cancelled() => {}
-        }
-    });
 }

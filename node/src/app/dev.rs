@@ -144,8 +144,8 @@ fn read_code_key(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> anyho
 
 async fn open_group(dir: &DataDir, config: &Config, around: &Surroundings) -> anyhow::Result<Group> {
     let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
-    let options = GroupOptions::new(dir.raft(), config.cluster.node_id, clock, entropy);
-    Group::open(options).await.context("the allocator can't start")
+    let options = GroupOptions::new(clock, entropy);
+    Group::open_alone(&dir.raft(), config.cluster.node_id, options).await.context("the allocator can't start")
 }
 
 /// Opens the database, if it belongs to this code key and this allocator.

@@ -54,7 +54,7 @@ impl IdsAtHand for AtHand {
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub async fn start_serve(config: &Config, around: Surroundings) -> anyhow::Result<ServeNode> {
-    let allocator = allocators_client(&config.cluster, Arc::clone(&around.clock), Arc::clone(&around.entropy))?;
+    let allocator = allocators_client(&config.cluster)?;
     start_over(config, allocator, &around)
 }
 

@@ -5,9 +5,11 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use http::HeaderMap;
 use openraft::storage::RaftLogStorage;
+use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +22,7 @@ use super::rpc::{
 };
 use super::transport::{Connections, Dial};
 use super::types::{NodeId, TypeConfig};
+use crate::ports::coordination::{Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError};
 
 /// How often peers are asked while the cluster is being founded.
 const ASKED_EVERY: Duration = Duration::from_millis(200);
@@ -195,8 +198,44 @@ impl AllocatorMember {
         outcome.await.unwrap_or_else(|_| Err(stopping()))
     }
 
+    fn in_group(&self) -> Result<&Arc<Group>, CoordinationError> {
+        self.group().ok_or_else(|| CoordinationError::Unavailable { source: Box::new(NotYet(self.waiting_for())) })
+    }
+
     fn wait_for(&self, what: String) {
         *self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+}
+
+/// This node is in no cluster yet.
+#[derive(Debug, thiserror::Error)]
+#[error("this allocator is in no cluster yet: {0}")]
+struct NotYet(String);
+
+#[async_trait]
+impl Allocator for AllocatorMember {
+    fn cluster_id(&self) -> Option<Arc<str>> {
+        self.group()?.cluster_id()
+    }
+
+    async fn submit(&self, command: Command) -> Result<Reply, CoordinationError> {
+        self.in_group()?.submit(command).await
+    }
+
+    async fn status(&self) -> Result<ClusterStatus, CoordinationError> {
+        self.in_group()?.status().await
+    }
+
+    async fn find_origin(&self, namespace: &NamespaceName, id: u64) -> Result<Option<IdOrigin>, CoordinationError> {
+        self.in_group()?.find_origin(namespace, id).await
+    }
+
+    async fn audit(&self, after: Option<u64>, follow: bool) -> Result<AuditStream, CoordinationError> {
+        self.in_group()?.audit(after, follow).await
+    }
+
+    async fn change_members(&self, change: MemberChange) -> Result<(), MemberError> {
+        self.in_group()?.change_members(change).await
     }
 }
 

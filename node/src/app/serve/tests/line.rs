@@ -30,8 +30,8 @@ pub(super) struct Line {
 impl Line {
     pub(super) async fn open() -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let options = GroupOptions::new(dir.path().join("raft"), 1, Arc::new(SystemClock), Arc::new(OsEntropy));
-        let group = Group::open(options).await.unwrap();
+        let options = GroupOptions::new(Arc::new(SystemClock), Arc::new(OsEntropy));
+        let group = Group::open_alone(&dir.path().join("raft"), 1, options).await.unwrap();
         Arc::new(Self { group, is_cut: AtomicBool::new(false), _dir: dir })
     }
 
