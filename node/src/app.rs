@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::http::StatusCode;
 use stint_idgen::{CodeKey, Key, KeyCodec};
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::cache::memory::MemoryLinkCache;
@@ -27,11 +28,13 @@ use crate::ports::link_store::{CreateOutcome, FenceStore, LinkStore, NewLink, Vi
 use crate::ports::spawn::Spawn;
 use crate::service::batch::Batcher;
 use crate::service::create::CreateLinks;
+use crate::service::decode_ids::DecodeIds;
 use crate::service::fence::{check_code_key, check_raft_lane};
 use crate::service::health::Health;
 use crate::service::issue_ids::IssueIds;
 use crate::service::keys::ManageKeys;
 use crate::service::links::{Edit, Edited, ManageLinks, make_edits};
+use crate::service::namespaces::ManageNamespaces;
 use crate::service::own_host::OwnHost;
 use crate::service::resolve::ResolveLinks;
 use crate::storage::sqlite::SqliteStore;
@@ -112,11 +115,13 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
     let ids = Arc::new(start_ids(config, &group, &store, &registry, &background, &around));
     let settings = http_settings(config, &public_url);
     let bootstrap = Some(ApiKeyHash::of(&admin_key.text));
-    let parts = Parts { group: &group, store: &store, ids, own, registry: &registry, background: &background };
+    let servers = Tasks::default();
+    let stopping = servers.stopping();
+    let parts =
+        Parts { group: &group, store: &store, ids, own, registry: &registry, background: &background, stopping };
     let api = Arc::new(assemble(config, &parts, &code_key, settings, bootstrap, &around));
 
     let readiness = Readiness::default();
-    let servers = Tasks::default();
     let limits = ServerLimits {
         header_timeout: config.http.header_timeout.get(),
         max_header_size: config.http.max_header_size.as_usize(),
@@ -186,6 +191,7 @@ struct Parts<'a> {
     own: Arc<OwnHost>,
     registry: &'a Registry,
     background: &'a Tasks,
+    stopping: CancellationToken,
 }
 
 fn assemble(
@@ -232,6 +238,8 @@ fn assemble(
         ),
         resolve,
         ids: IssueIds::new(Arc::clone(&parts.ids) as _),
+        namespaces: ManageNamespaces::new(Arc::clone(&parts.ids) as _, Arc::clone(&allocator)),
+        decode: DecodeIds::new(Arc::clone(&allocator), Arc::clone(&codec)),
         keys: ManageKeys::new(Arc::clone(parts.store) as _, bootstrap, Arc::clone(&clock), Arc::clone(&around.entropy)),
         health: Health::new(store, Arc::clone(&allocator)),
         allocator,
@@ -242,6 +250,7 @@ fn assemble(
         settings,
         request_ids: RequestIds::new(process),
         body_budget: BodyBudget::default(),
+        stopping: parts.stopping.clone(),
     }
 }
 
