@@ -111,15 +111,12 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
     };
 
     let registry = Registry::new()?;
-    let background = Tasks::default();
+    let (background, servers) = (Tasks::default(), Tasks::default());
     let ids = Arc::new(start_ids(config, &group, &store, &registry, &background, &around));
     let settings = http_settings(config, &public_url);
     let bootstrap = Some(ApiKeyHash::of(&admin_key.text));
-    let servers = Tasks::default();
-    let stopping = servers.stopping();
-    let parts =
-        Parts { group: &group, store: &store, ids, own, registry: &registry, background: &background, stopping };
-    let api = Arc::new(assemble(config, &parts, &code_key, settings, bootstrap, &around));
+    let parts = Parts { group: &group, store: &store, ids, own, registry: &registry, background: &background };
+    let api = Arc::new(assemble(config, &parts, &code_key, settings, bootstrap, servers.stopping(), &around));
 
     let readiness = Readiness::default();
     let limits = ServerLimits {
@@ -191,7 +188,6 @@ struct Parts<'a> {
     own: Arc<OwnHost>,
     registry: &'a Registry,
     background: &'a Tasks,
-    stopping: CancellationToken,
 }
 
 fn assemble(
@@ -200,6 +196,7 @@ fn assemble(
     code_key: &CodeKey,
     settings: HttpSettings,
     bootstrap: Option<ApiKeyHash>,
+    stopping: CancellationToken,
     around: &Surroundings,
 ) -> Api {
     let clock = Arc::clone(&around.clock);
@@ -250,7 +247,7 @@ fn assemble(
         settings,
         request_ids: RequestIds::new(process),
         body_budget: BodyBudget::default(),
-        stopping: parts.stopping.clone(),
+        stopping,
     }
 }
 

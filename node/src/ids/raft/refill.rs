@@ -61,11 +61,11 @@ pub(super) async fn run(shared: Arc<NamespacePool>, mut filler: Filler, context:
         // Before the pool is looked at: whoever asks from here on, in the middle of a refill too, wakes this task again.
         let asked = shared.asked.swap(false, Ordering::AcqRel);
         if shared.pool.wants_block() && shared.arrivals.borrow().ended.is_none() && (asked || !refused) {
-            let filled = fill(&shared, &mut filler, &mut holder, &demand, &context, &stop).await;
-            if !filled && !refused {
+            let came = fill(&shared, &mut filler, &mut holder, &demand, &context, &stop).await;
+            if !came && !refused {
                 tracing::warn!(namespace = %shared.namespace, "a block was refused: no ids are left, or its quota is granted");
             }
-            refused = !filled;
+            refused = !came;
             account_for(filler.settled(), &mut holder, &context).await;
         }
         context.metrics.set_headroom(&shared.namespace, demand.headroom(shared.pool.remaining()));

@@ -26,8 +26,15 @@ struct Audited {
 }
 
 impl Audited {
-    fn new(records: Vec<Result<AuditRecord, CoordinationError>>) -> Self {
+    fn new(records: impl IntoIterator<Item = AuditRecord>) -> Self {
+        let records = records.into_iter().map(Ok).collect();
         Self { records: Mutex::new(Some(records)), taken: Arc::default(), asked: Mutex::default() }
+    }
+
+    /// The audit breaks off behind its records.
+    fn break_off(&self) {
+        let away = CoordinationError::Unavailable { source: "away".into() };
+        self.records.lock().unwrap().as_mut().unwrap().push(Err(away));
     }
 }
 
@@ -89,11 +96,11 @@ fn region() -> NamespaceSpec {
     NamespaceSpec { stride: 10, offset: 3, ..NamespaceSpec::contiguous(100, 200, 10) }
 }
 
-fn record(index: u64, event: AuditEvent) -> Result<AuditRecord, CoordinationError> {
-    Ok(AuditRecord { index, at_ms: 1_758_070_000_000, event, violation: None })
+fn record(index: u64, event: AuditEvent) -> AuditRecord {
+    AuditRecord { index, at_ms: 1_758_070_000_000, event, violation: None }
 }
 
-fn granted(index: u64, namespace: &str, start: u64, end: u64) -> Result<AuditRecord, CoordinationError> {
+fn granted(index: u64, namespace: &str, start: u64, end: u64) -> AuditRecord {
     let grant = Grant {
         id: GrantId(index),
         namespace: name(namespace),
@@ -124,7 +131,7 @@ async fn each_record_is_a_line_with_the_ids_of_its_namespace() {
         not_before_ms: 0,
         lease_until_ms: 1_000,
     };
-    let allocator = Audited::new(vec![
+    let allocator = Audited::new([
         granted(1, "region", 100, 103),
         record(2, AuditEvent::Namespace { name: name("young"), spec: young }),
         granted(3, "young", 5, 6),
@@ -158,14 +165,14 @@ async fn each_record_is_a_line_with_the_ids_of_its_namespace() {
 #[tokio::test]
 async fn a_violation_stands_in_its_line() {
     let mut broken = granted(1, "region", 100, 103);
-    broken.as_mut().unwrap().violation = Some("overlaps grant 4".to_owned());
-    let lines = lines_of(&Audited::new(vec![broken]), AuditParams { after: None, follow: false }).await;
+    broken.violation = Some("overlaps grant 4".to_owned());
+    let lines = lines_of(&Audited::new([broken]), AuditParams { after: None, follow: false }).await;
     assert_eq!(lines[0]["violation"], "overlaps grant 4");
 }
 
 #[tokio::test]
 async fn following_ends_cleanly_when_the_server_stops_and_not_before() {
-    let (allocator, stop) = (Audited::new(vec![granted(1, "region", 100, 103)]), CancellationToken::new());
+    let (allocator, stop) = (Audited::new([granted(1, "region", 100, 103)]), CancellationToken::new());
     let params = AuditParams { after: None, follow: true };
     let response = open(&allocator, &params, stop.clone().cancelled_owned()).await.unwrap();
     let mut body = response.into_body();
@@ -178,7 +185,7 @@ async fn following_ends_cleanly_when_the_server_stops_and_not_before() {
 
 #[tokio::test]
 async fn records_are_taken_as_the_client_takes_them_in() {
-    let allocator = Audited::new((1..=1_000).map(|n| granted(n, "region", 100, 103)).collect());
+    let allocator = Audited::new((1..=1_000).map(|n| granted(n, "region", 100, 103)));
     let params = AuditParams { after: None, follow: false };
     let mut body = open(&allocator, &params, std::future::pending()).await.unwrap().into_body();
     assert_eq!(allocator.taken.load(Ordering::Relaxed), 0);
@@ -190,8 +197,8 @@ async fn records_are_taken_as_the_client_takes_them_in() {
 
 #[tokio::test]
 async fn an_audit_that_breaks_off_is_not_taken_for_whole() {
-    let away = Err(CoordinationError::Unavailable { source: "away".into() });
-    let allocator = Audited::new(vec![granted(1, "region", 100, 103), away]);
+    let allocator = Audited::new([granted(1, "region", 100, 103)]);
+    allocator.break_off();
     let params = AuditParams { after: None, follow: false };
     let mut body = open(&allocator, &params, std::future::pending()).await.unwrap().into_body();
     assert!(body.frame().await.unwrap().is_ok());
