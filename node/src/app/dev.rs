@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use stint_idgen::CodeKey;
 
-use super::api::{Parts, assemble, http_settings, id_options, own_host};
+use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host};
 use super::frontend::{Frontend, bind_admin, bind_public};
 use super::{CLOSED_WITHIN, Surroundings};
 use crate::cluster::group::{Group, GroupOptions};
@@ -81,12 +81,13 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
         allocator: Arc::clone(&group) as _,
         store: Arc::clone(&store) as _,
         keys: Arc::clone(&store) as _,
-        ids,
+        ids: Ids { keys: Arc::clone(&ids) as _, namespaces: ids, snowflakes: None },
         health: Health::new(Arc::clone(&group) as _).with_store(Arc::clone(&store) as _),
         code_key: &code_key,
         bootstrap: ApiKeyHash::of(&admin_key.text),
         registry: &registry,
         background: &background,
+        stopping: frontend.stopping(),
     };
     let api = assemble(config, parts, &own, http_settings(config, Role::Dev, &public_url), &around);
     let health = api.health.clone();
