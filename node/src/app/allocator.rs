@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::http::server::bind;
 use crate::lifecycle::Tasks;
-use crate::metrics::Registry;
+use crate::metrics::{RaftMetrics, Registry};
 use crate::ports::error_chain::Chain;
 use crate::ports::spawn::Spawn;
 use crate::service::health::Health;
@@ -60,7 +60,9 @@ pub fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -
     let dir = DataDir::open(&config.cluster.data_dir)?;
     let registry = Registry::new()?;
     let connections = Connections::default();
-    let group = GroupOptions::new(Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let mut group = GroupOptions::new(Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let raft_metrics = RaftMetrics::new(&registry);
+    group.metrics = Some(raft_metrics.clone());
     let storage = Storage::open(&dir.raft(), config.cluster.node_id, &group).context("the allocator can't start")?;
     let options = member_options(config, bootstrap, group);
     let (member, task) = AllocatorMember::new(storage, dialer(tls.clone()), connections.clone(), options);
@@ -70,6 +72,7 @@ pub fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -
     listen(&background, server, listener)?;
     let failure = Arc::new(OnceLock::new());
     run(&background, task, Arc::clone(&failure));
+    report(&background, Arc::clone(&member), raft_metrics);
     let mut frontend = Frontend::new(config);
     let health = Health::new(Arc::clone(&member) as _);
     let admin_address = frontend.serve_admin(admin_listener, &registry, health, &around)?;
@@ -103,6 +106,16 @@ fn run(background: &Tasks, task: MemberTask<LogStore>, failure: Arc<OnceLock<Str
             Err(error) = task.run() => {
                 let _ = failure.set(Chain(&error).to_string());
             }
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+fn report(background: &Tasks, member: Arc<AllocatorMember>, metrics: RaftMetrics) {
+    let stop = background.stopping();
+    background.start("raft metrics", async move {
+        tokio::select! {
+            () = async { member.running().await.report(&metrics).await } => {}
             () = stop.cancelled() => {}
         }
     });

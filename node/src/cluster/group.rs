@@ -5,6 +5,7 @@
 
 mod members;
 mod proposal;
+mod reporting;
 
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ use super::log_store::{LogStore, OpenLog, StoreError};
 use super::network::Peers;
 use super::state_machine::{SnapshotStore, StateMachine};
 use super::types::{Member, NodeId, Raft, SeededRuntime, Snapshot, TypeConfig};
+use crate::metrics::RaftMetrics;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::{
     Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError, MemberStatus, NamespaceStatus,
@@ -52,6 +55,8 @@ pub struct GroupOptions {
     pub snapshot_every: u64,
     /// Entries kept behind a snapshot, so that a member a little behind needs no snapshot.
     pub entries_kept: u64,
+    /// What is measured, if anything.
+    pub metrics: Option<RaftMetrics>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for identities and election timeouts.
@@ -61,7 +66,14 @@ pub struct GroupOptions {
 impl GroupOptions {
     /// Default times and sizes.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { submit_timeout: Duration::from_secs(3), snapshot_every: 5_000, entries_kept: 1_000, clock, entropy }
+        Self {
+            submit_timeout: Duration::from_secs(3),
+            snapshot_every: 5_000,
+            entries_kept: 1_000,
+            metrics: None,
+            clock,
+            entropy,
+        }
     }
 }
 
@@ -128,6 +140,9 @@ pub struct Group {
     state: StateMachine,
     peers: Peers,
     leadership: Mutex<Option<Leadership>>,
+    /// Stamps kept back in terms before the current one.
+    stamps_refused: AtomicU64,
+    metrics: Option<RaftMetrics>,
     submit_timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -176,6 +191,9 @@ impl Group {
     ) -> Result<Self, OpenError> {
         let Storage { log, snapshots, disk, identity } = storage;
         let cluster = identity.cluster.clone().expect("the caller has seen to it");
+        if let Some(metrics) = &options.metrics {
+            disk.measure(metrics.fsync_duration.clone());
+        }
         let state = StateMachine::restore(snapshots).map_err(OpenError::Snapshot)?;
         let config = Arc::new(config(&options)?);
         let seed = u64::from_be_bytes(random_128(&*options.entropy)[..8].try_into().expect("eight bytes"));
@@ -189,6 +207,8 @@ impl Group {
             state,
             peers,
             leadership: Mutex::new(None),
+            stamps_refused: AtomicU64::new(0),
+            metrics: options.metrics,
             submit_timeout: options.submit_timeout,
             clock: options.clock,
         };

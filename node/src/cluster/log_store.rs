@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use metrics::Histogram;
 use openraft::storage::{LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use redb::StorageBackend;
@@ -161,6 +162,10 @@ impl MemberDisk for LogDisk {
 
     fn stats(&self) -> WriterStats {
         self.store.shared.health.stats()
+    }
+
+    fn measure(&self, writes: Histogram) {
+        self.store.shared.health.measure(writes);
     }
 
     async fn join_cluster(&self, cluster: Cluster) -> io::Result<()> {

@@ -3,6 +3,7 @@
 //! The rule that everything here serves: "unavailable" is said only where the command can't have been appended.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -151,6 +152,7 @@ impl Group {
 
     async fn attempt(&self, command: &Command, phase: &mut Phase) -> Result<Reply, Attempt> {
         let (term, stamped) = self.stamp(command)?;
+        let began = self.clock.monotonic();
         let (responder, reply) = ProgressResponder::complete_only();
         *phase = Phase::Proposed;
         // Appended in this term or not at all: a stamp is good only for the term it was made in.
@@ -160,7 +162,12 @@ impl Group {
             return Err(Attempt::Refused(unavailable(self.stopped())));
         }
         match reply.await {
-            Ok(Ok(response)) => reply_of(response.data),
+            Ok(Ok(response)) => {
+                if let Some(metrics) = &self.metrics {
+                    metrics.commit_duration.record(self.clock.monotonic().saturating_sub(began));
+                }
+                reply_of(response.data)
+            }
             Ok(Err(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. }))) => {
                 Err(Attempt::Again(ProposalError::NotLeading { leader: leader_id }))
             }
@@ -184,7 +191,11 @@ impl Group {
         let mut leadership = self.leadership.lock().unwrap_or_else(PoisonError::into_inner);
         let current = match leadership.take() {
             Some(current) if current.term >= term => current,
-            _ => Leadership { term, stamper: Stamper::new(self.state.read(|replica| replica.state.clock_ms())) },
+            former => {
+                let refused = former.map_or(0, |former| former.stamper.refused());
+                self.stamps_refused.fetch_add(refused, Ordering::Relaxed);
+                Leadership { term, stamper: Stamper::new(self.state.read(|replica| replica.state.clock_ms())) }
+            }
         };
         let Leadership { term, stamper } = leadership.insert(current);
         let refused = stamper.refused();
@@ -196,6 +207,13 @@ impl Group {
             );
         }
         Ok((*term, Stamped { at_ms, command: command.clone() }))
+    }
+
+    /// How many stamps were kept back because the wall clock had jumped ahead.
+    pub(super) fn stamps_refused(&self) -> u64 {
+        let leadership = self.leadership.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = leadership.as_ref().map_or(0, |current| current.stamper.refused());
+        self.stamps_refused.load(Ordering::Relaxed) + current
     }
 
     /// Refuses at once what could only wait for a disk that doesn't answer.
