@@ -76,21 +76,20 @@ impl Network {
 
     /// Drops what a host sends, receives, or both, without a word to either side.
     pub(crate) async fn cut(&self, host: u8, cut: Cut) -> anyhow::Result<()> {
-        let mut rules = "add table inet cut\n".to_owned();
-        for (hook, cuts) in [("input", Cut::Receiving), ("output", Cut::Sending)] {
+        let mut rules = vec!["add table inet cut".to_owned()];
+        for (hook, side, cuts) in [("input", "iif", Cut::Receiving), ("output", "oif", Cut::Sending)] {
             if cut == cuts || cut == Cut::Both {
-                rules += &format!("add chain inet cut {hook} {{ type filter hook {hook} priority 0; policy drop; }}\n");
+                rules.push(format!("add chain inet cut {hook} {{ type filter hook {hook} priority 0; policy drop; }}"));
                 // What a host says to itself does not pass the wire.
-                let side = if hook == "input" { "iif" } else { "oif" };
-                rules += &format!("add rule inet cut {hook} {side} lo accept\n");
+                rules.push(format!("add rule inet cut {hook} {side} lo accept"));
             }
         }
-        self.filter(host, rules).await
+        self.filter(host, rules.join("\n")).await
     }
 
     /// Lets everything through again.
     pub(crate) async fn heal(&self, host: u8) -> anyhow::Result<()> {
-        self.filter(host, "delete table inet cut\n".to_owned()).await
+        self.filter(host, "delete table inet cut".to_owned()).await
     }
 
     async fn filter(&self, host: u8, rules: String) -> anyhow::Result<()> {
