@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Probe {
     gaps: Arc<Mutex<Gaps>>,
-    _asking: JoinSet<()>,
+    asking: JoinSet<()>,
 }
 
 /// Times between answers.
@@ -51,7 +51,12 @@ impl Probe {
             let gaps = Arc::clone(&gaps);
             asking.spawn(ask(Arc::clone(&allocators), name.clone(), ledger.clone(), gaps));
         }
-        Ok(Self { gaps, _asking: asking })
+        Ok(Self { gaps, asking })
+    }
+
+    /// Stops asking.
+    pub(crate) async fn stop(&mut self) {
+        self.asking.shutdown().await;
     }
 
     /// From now on gaps are of another episode.
