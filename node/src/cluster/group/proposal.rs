@@ -76,16 +76,30 @@ enum Attempt {
 impl Group {
     /// Commits `command`, here or through the leader; with where the leader is, if it was another member.
     ///
-    /// Every command may be sent again under its request number, so whoever hears "unknown" from here just asks again.
+    /// Every command may be sent again under its request number, so whoever hears "unknown" from here just asks again;
+    /// and so does this member, when another leads before the leader that it asked has answered.
     pub(in super::super) async fn submit_or_forward(
         &self,
         command: Command,
     ) -> (Result<Reply, CoordinationError>, Option<String>) {
         let began = Instant::now();
+        let mut may_have_worked = false;
         loop {
-            let Some((leader, member)) = self.other_leader() else { return (self.submit_here(command).await, None) };
+            let Some((leader, member)) = self.other_leader() else {
+                let reply = self.submit_here(command).await;
+                return (reply.map_err(|error| after(may_have_worked, error)), None);
+            };
             let left = self.submit_timeout.saturating_sub(began.elapsed());
-            let call = self.peers.peer(leader, &member).call(path::SUBMIT, command.encode(), left, MAX_REPLY).await;
+            let peer = self.peers.peer(leader, &member);
+            let call = tokio::select! {
+                answer = peer.call(path::SUBMIT, command.encode(), left, MAX_REPLY) => answer,
+                () = self.replaced(leader) => {
+                    // A leader that hangs or is cut off would be waited for much longer than its election took.
+                    tracing::debug!(leader, "another member leads: forwarding again");
+                    may_have_worked = true;
+                    continue;
+                }
+            };
             let error = match call.map(|answer| unseal::<SubmitAnswer>(&answer)) {
                 Ok(answer) => {
                     let reply = answer
@@ -98,10 +112,21 @@ impl Group {
             };
             // It was not done: the leader has gone, or has not begun to lead.
             if began.elapsed() + RETRY_AFTER >= self.submit_timeout {
-                return (Err(unavailable(error)), None);
+                return (Err(after(may_have_worked, unavailable(error))), None);
             }
             tracing::debug!(%error, "forwarding again");
             tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    /// Resolves when a member other than `leader` leads.
+    async fn replaced(&self, leader: NodeId) {
+        let mut metrics = self.raft.metrics();
+        while metrics.borrow_watched().current_leader.is_none_or(|current| current == leader) {
+            if metrics.changed().await.is_err() {
+                // The core has ended; the call has a deadline of its own.
+                return std::future::pending().await;
+            }
         }
     }
 
@@ -236,6 +261,14 @@ impl Group {
 
 fn reply_of(applied: Applied) -> Result<Reply, Attempt> {
     applied.ok_or(Attempt::Unknown(ProposalError::NoReply))
+}
+
+/// "Unavailable" is no answer where an earlier attempt may have had an effect.
+fn after(may_have_worked: bool, error: CoordinationError) -> CoordinationError {
+    match error {
+        CoordinationError::Unavailable { source } if may_have_worked => CoordinationError::OutcomeUnknown { source },
+        error => error,
+    }
 }
 
 pub(super) fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> CoordinationError {
