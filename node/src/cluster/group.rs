@@ -354,11 +354,12 @@ fn config(options: &GroupOptions) -> Result<Config, OpenError> {
     let config = Config {
         cluster_name: "stint".to_owned(),
         heartbeat_interval: 50,
+        // A leader that is gone is replaced after its lease, which is the longest timeout, and one timeout more.
         election_timeout_min: 150,
-        election_timeout_max: 300,
+        election_timeout_max: 250,
         enable_pre_vote: Some(true),
         // Twice the longest election timeout: with five voters a leader that lost its quorum must notice it.
-        quorum_loss_probe_interval: Some(600),
+        quorum_loss_probe_interval: Some(500),
         // A restarted leader campaigns again, so that each leadership is a term of its own, with its own stamps.
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
