@@ -146,10 +146,11 @@ impl AllocatorNode {
         let drained = self.frontend.stop().await;
         let finished = self.background.finish(self.frontend.deadline()).await;
         let closed = tokio::time::timeout(CLOSED_WITHIN, async {
+            // Calls first: the core calls each that still comes to it an error, although all is well.
+            self.connections.close().await;
             if let Some(group) = self.member.group() {
                 group.stop().await;
             }
-            self.connections.close().await;
         });
         drained & finished & closed.await.is_ok()
     }
