@@ -1,6 +1,9 @@
 //! The cluster of real processes: founding, losing members and the quorum, changing members, stopping, starting again.
 
+mod disk;
+mod identity;
 mod members;
+mod rpc;
 
 use std::collections::HashSet;
 
@@ -60,7 +63,7 @@ async fn without_a_quorum_draws_go_on_with_the_ids_at_hand_then_wait_and_go_on_b
     let shortener = cluster.serve(1, &blocks).await;
     let (client, admin) = (shortener.client(), shortener.admin_client());
     orders(&client).await;
-    let mut drawn = draw(&client, 1).await;
+    let mut drawn = draw(&client, 300).await;
     eventually("the next block", || async { total(&cluster, "granted").await >= 1_000 }).await;
     for node_id in [1, 2] {
         cluster.take(node_id).kill().await;

@@ -5,7 +5,7 @@ mod http;
 mod node;
 mod process;
 
-pub(crate) use cluster::{Cluster, draw, free_address, last_line};
+pub(crate) use cluster::{Cluster, SECRET, draw, free_address, last_line};
 pub(crate) use http::{Client, Response};
 pub(crate) use node::{TestNode, open};
 pub(crate) use process::{Program, command, run};

@@ -43,7 +43,9 @@ impl Cluster {
     /// All of it, started and led.
     pub(crate) async fn founded(mut self) -> Self {
         for node_id in self.founders.clone() {
-            self.start(node_id, &["--bootstrap"]).await;
+            if !self.nodes.contains_key(&node_id) {
+                self.start(node_id, &["--bootstrap"]).await;
+            }
         }
         self.led().await;
         self
@@ -60,33 +62,40 @@ impl Cluster {
         self.addresses.values().cloned().collect::<Vec<_>>().join(",")
     }
 
-    /// The arguments and the environment of an allocator.
-    pub(crate) fn arguments(&self, node_id: u64) -> Vec<String> {
+    /// The arguments of an allocator; `flags` replace those that it has by default.
+    fn arguments(&self, node_id: u64, flags: &[&str]) -> Vec<String> {
         let data = self.data(node_id);
-        let mut arguments: Vec<_> = ["allocator", "--admin-listen", "127.0.0.1:0", "--node-id", &node_id.to_string()]
-            .into_iter()
-            .chain(["--listen", &self.addresses[&node_id], "--data-dir", data.to_str().expect("the path is text")])
-            .map(str::to_owned)
-            .collect();
-        if self.founders.contains(&node_id) {
-            arguments.extend(["--peers".to_owned(), self.peers()]);
+        let mut arguments = vec!["allocator".to_owned()];
+        let own = [
+            ("--admin-listen", "127.0.0.1:0".to_owned()),
+            ("--node-id", node_id.to_string()),
+            ("--listen", self.addresses[&node_id].clone()),
+            ("--data-dir", data.to_str().expect("the path is text").to_owned()),
+            ("--peers", self.peers()),
+        ];
+        let has_peers = self.founders.contains(&node_id);
+        for (name, value) in own.into_iter().filter(|(name, _)| has_peers || *name != "--peers") {
+            if !flags.contains(&name) {
+                arguments.extend([name.to_owned(), value]);
+            }
         }
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         arguments
     }
 
     /// Starts an allocator that is expected to run.
     pub(crate) async fn start(&mut self, node_id: u64, flags: &[&str]) {
         self.addresses.entry(node_id).or_insert_with(free_address);
-        let arguments = self.arguments(node_id);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        let arguments = self.arguments(node_id, flags);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let program = Program::start_role(&arguments, &self.environment(), &self.log_file(&node_id.to_string())).await;
         self.nodes.insert(node_id, program);
     }
 
     /// Starts an allocator that is expected to give up, with exit code 1, and answers its last line.
     pub(crate) async fn refused(&self, node_id: u64, flags: &[&str]) -> String {
-        let arguments = self.arguments(node_id);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        let arguments = self.arguments(node_id, flags);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         last_line(&run(&arguments, &self.environment()).await, 1)
     }
 
