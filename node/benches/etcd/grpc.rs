@@ -89,7 +89,8 @@ impl Etcd {
         let response = self.sender.send_request(request).await?;
         let headers = response.headers().clone();
         let collected = response.into_body().collect().await?;
-        let status = collected.trailers().and_then(|trailers| trailers.get("grpc-status")).or(headers.get("grpc-status"));
+        let status =
+            collected.trailers().and_then(|trailers| trailers.get("grpc-status")).or(headers.get("grpc-status"));
         let status = status.context("no grpc-status")?.to_str()?.to_owned();
         if status != "0" {
             bail!("etcd answers grpc-status {status}");
