@@ -1,6 +1,6 @@
 # The targets that people and CI use. `make verify` only reads; `make fix` mends.
 
-.PHONY: test verify fix tools openapi bench bench-http
+.PHONY: test verify fix tools openapi bench bench-http fuzz
 
 ## Installs what the tests need (where it can), and runs them all.
 test: tools
@@ -32,3 +32,7 @@ bench:
 ## Measures redirects and creates over HTTP, beside nginx.
 bench-http:
 	.ci/bench
+
+## Feeds damaged bytes to the decoders, a minute each.
+fuzz:
+	.ci/fuzz

@@ -4,6 +4,7 @@ mod disk;
 mod identity;
 mod members;
 mod rpc;
+mod tls;
 
 use std::collections::HashSet;
 
@@ -100,10 +101,7 @@ async fn without_a_quorum_draws_go_on_with_the_ids_at_hand_then_wait_and_go_on_b
     assert_eq!((alone.status.as_u16(), alone.text()), (503, "allocator: the allocator has no leader: no new ids\n"));
 
     cluster.start(1, &[]).await;
-    eventually("draws go on", || async {
-        client.post("/api/v1/ids", &one).await.status == 200
-    })
-    .await;
+    eventually("draws go on", || async { client.post("/api/v1/ids", &one).await.status == 200 }).await;
     drawn.extend(draw(&client, 400).await);
     assert_eq!(admin.get("/readyz").await.status, 200);
     assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), drawn.len());

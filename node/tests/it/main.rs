@@ -14,6 +14,7 @@ mod fences;
 mod follow;
 mod ids;
 mod links;
+mod maelstrom;
 mod operation;
 mod real_urls;
 mod roles;

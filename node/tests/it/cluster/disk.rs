@@ -27,7 +27,8 @@ async fn a_damaged_log_is_refused_and_left_as_it_was() {
     ] {
         fs::write(&file, &damaged).unwrap();
         let line = cluster.refused(2, &["--bootstrap"]).await;
-        let hints = ["stint: the allocator can't start: ", "is damaged; restore the directory from a backup, or replace"];
+        let hints =
+            ["stint: the allocator can't start: ", "is damaged; restore the directory from a backup, or replace"];
         assert!(hints.iter().all(|hint| line.contains(hint)), "{what}: {line}");
         assert!(line.contains(cluster.data(2).to_str().unwrap()), "{what}: {line}");
         assert!(fs::read(&file).unwrap() == damaged, "{what}: the file was changed");
@@ -47,7 +48,9 @@ async fn a_newer_snapshot_is_refused_and_left_as_it_was() {
     // A record of this version around a state of a newer one, and a record of a newer version.
     let members = (Vec::<Vec<u64>>::new(), std::collections::BTreeMap::<u64, (String, String)>::new());
     let record = (Some((1_u64, 1_u64)), None::<(u64, u64)>, members, vec![99_u8]);
-    for (version, hint) in [(1_u8, "version 99, but only versions up to"), (2, "format 2, written by a newer version of stint")] {
+    for (version, hint) in
+        [(1_u8, "version 99, but only versions up to"), (2, "format 2, written by a newer version of stint")]
+    {
         put(&file, &postcard::to_extend(&record, vec![version]).unwrap());
         let before = fs::read(&file).unwrap();
         let line = cluster.refused(2, &[]).await;

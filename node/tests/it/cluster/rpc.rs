@@ -134,7 +134,13 @@ async fn a_member_s_call_says_who_calls_whom_and_is_refused_by_anybody_else() {
     let replaced = "node 1 has another data directory than the cluster knows: its volume was lost or replaced\n";
     for (name, value, status, word, line) in [
         ("stint-secret", "x", 401, "secret", "the cluster secret is not that of node 1\n".to_owned()),
-        ("stint-cluster", &zeros, 409, "cluster", format!("node 1 belongs to cluster {own}, and the call is from cluster {zeros}\n")),
+        (
+            "stint-cluster",
+            &zeros,
+            409,
+            "cluster",
+            format!("node 1 belongs to cluster {own}, and the call is from cluster {zeros}\n"),
+        ),
         ("stint-target", &second, 421, "target", "this is node 1, not node 2\n".to_owned()),
         ("stint-target", &other, 421, "target", replaced.to_owned()),
         ("stint-target", "nonsense", 421, "target", replaced.to_owned()),
