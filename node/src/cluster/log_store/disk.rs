@@ -128,7 +128,7 @@ impl Disk {
         if !path.try_exists().map_err(directory)? {
             create(dir, node_id, entropy)?;
         }
-        trial::open_copy(&path, &builder()).map_err(|error| refuse(dir, error))?;
+        trial::open_copy(&fs::read(&path).map_err(directory)?, &builder()).map_err(|error| refuse(dir, error))?;
         let database = builder().open(&path).map_err(|error| refuse(dir, error.into()))?;
         let disk = Self { database, _lock: Some(lock) };
         let recovered = disk.recover().map_err(|fault| fault.at(dir))?;
