@@ -1,6 +1,7 @@
 //! `stint allocator`: one member of the group that grants ids.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::frontend::{Frontend, bind_admin};
 use super::{CLOSED_WITHIN, Surroundings};
 use crate::cluster::group::{GroupOptions, Storage};
 use crate::cluster::log_store::LogStore;
-use crate::cluster::member::{AllocatorMember, MemberOptions, MemberTask};
+use crate::cluster::member::{AllocatorMember, MemberFailure, MemberOptions, MemberTask};
 use crate::cluster::rpc::RpcServer;
 use crate::cluster::transport::Connections;
 use crate::config::Config;
@@ -71,7 +72,7 @@ pub fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -
     let server = RpcServer::new(Arc::clone(&member), tls, connections.clone());
     listen(&background, server, listener)?;
     let failure = Arc::new(OnceLock::new());
-    run(&background, task, Arc::clone(&failure));
+    run(&background, task, Arc::clone(&failure), config.cluster.data_dir.clone());
     report(&background, Arc::clone(&member), raft_metrics);
     let mut frontend = Frontend::new(config);
     let health = Health::new(Arc::clone(&member) as _);
@@ -99,12 +100,20 @@ fn listen(background: &Tasks, server: RpcServer, listener: TcpListener) -> anyho
 }
 
 /// A member that can't go on is of no use: the process ends, so that a person or whoever started it notices.
-fn run(background: &Tasks, task: MemberTask<LogStore>, failure: Arc<OnceLock<String>>) {
+fn run(background: &Tasks, task: MemberTask<LogStore>, failure: Arc<OnceLock<String>>, data_dir: PathBuf) {
     let stop = background.stopping();
     background.start("allocator", async move {
         tokio::select! {
             Err(error) = task.run() => {
-                let _ = failure.set(Chain(&error).to_string());
+                let cause = Chain(&error);
+                let _ = failure.set(match &error {
+                    MemberFailure::Open(_) => format!(
+                        "the allocator's data in {} can't be used; start the version of stint that wrote it, restore the \
+                         directory from a backup, or replace this member: {cause}",
+                        data_dir.display()
+                    ),
+                    MemberFailure::Refused(_) | MemberFailure::Stopped(_) => cause.to_string(),
+                });
             }
             () = stop.cancelled() => {}
         }

@@ -14,14 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use openraft::async_runtime::WatchReceiver;
 use openraft::storage::RaftLogStorage;
-use openraft::{Config, SnapshotPolicy};
+use openraft::{Config, Instant as _, SnapshotPolicy};
 use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
+use tokio::time::Instant;
 
 pub(super) use self::members::{CHANGED_WITHIN, MAX_STATUS};
 use self::proposal::Leadership;
@@ -45,6 +46,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the first start of a group of one may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A leader that was not heard of for this long is none: twenty heartbeats, and more than any election takes.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a member runs.
 #[derive(Clone, Debug)]
@@ -143,6 +147,8 @@ pub struct Group {
     /// Stamps kept back in terms before the current one.
     stamps_refused: AtomicU64,
     metrics: Option<RaftMetrics>,
+    /// When a leader was last heard by this member.
+    leader_heard: Mutex<Option<Instant>>,
     submit_timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -209,6 +215,7 @@ impl Group {
             leadership: Mutex::new(None),
             stamps_refused: AtomicU64::new(0),
             metrics: options.metrics,
+            leader_heard: Mutex::new(None),
             submit_timeout: options.submit_timeout,
             clock: options.clock,
         };
@@ -288,6 +295,23 @@ impl Group {
         StateMachine::check(snapshot)
     }
 
+    /// Notes that the leader called.
+    pub(super) fn hear_leader(&self) {
+        *self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether the leader that the core names leads: a core that has stopped, or that waits for a quorum, still remembers
+    /// the last one.
+    fn is_led(&self, metrics: &openraft::RaftMetrics<TypeConfig>) -> bool {
+        let is_alone = metrics.membership_config.voter_ids().nth(1).is_none();
+        let silence = if metrics.current_leader == Some(metrics.id) {
+            metrics.last_quorum_acked.as_ref().map(|acked| acked.elapsed())
+        } else {
+            self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner).map(|heard| heard.elapsed())
+        };
+        metrics.running_state.is_ok() && (is_alone || silence.is_some_and(|silence| silence < HEARD_WITHIN))
+    }
+
     /// Whose data this is.
     pub const fn identity(&self) -> &Identity {
         &self.identity
@@ -324,8 +348,7 @@ impl Allocator for Group {
         Ok(ClusterStatus {
             cluster_id: self.cluster.id.to_string(),
             node_id: self.identity.node_id,
-            // A core that has stopped still remembers who led.
-            leader: metrics.current_leader.filter(|_| metrics.running_state.is_ok()),
+            leader: metrics.current_leader.filter(|_| self.is_led(&metrics)),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index,
             last_applied_index,

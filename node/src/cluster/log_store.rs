@@ -4,6 +4,7 @@
 //! (group commit); a write is acknowledged only after that; a reader sees an entry as soon as it was handed over.
 
 mod disk;
+mod trial;
 mod view;
 mod writer;
 

@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use serde::{Deserialize, Serialize};
 use stint_idgen::allocator::{AuditRecord, Command, NamespaceName};
 
@@ -141,7 +141,11 @@ async fn admit_member(request: Request, next: Next) -> Response {
 async fn append(State(member): Member, body: Bytes) -> Answer {
     let group = member.group_or_refusal()?;
     let request = read::<AppendEntriesRequest<TypeConfig>>(&body)?;
-    group.raft().append_entries(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+    let answer = group.raft().append_entries(request).await.map_err(|error| stopped(&error))?;
+    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+        group.hear_leader();
+    }
+    Ok(answer.encode().into())
 }
 
 async fn vote(State(member): Member, body: Bytes) -> Answer {
