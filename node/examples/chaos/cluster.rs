@@ -99,7 +99,8 @@ impl Cluster {
     /// Starts the member of a seat.
     pub(crate) fn start(&mut self, seat: usize, bootstrap: bool) -> anyhow::Result<()> {
         let host = host(seat);
-        let peers: Vec<_> = (0..SEATS).map(|at| format!("{}={}", at + 1, address(&self.network, at))).collect();
+        let peer = |(at, seat): (usize, &Seat)| format!("{}={}", seat.node_id, address(&self.network, at));
+        let peers: Vec<_> = self.seats.iter().enumerate().map(peer).collect();
         let (listen, admin) = (address(&self.network, seat), format!("{}:9464", self.network.address(host)));
         let Seat { node_id, data, log, environment, .. } = &self.seats[seat];
         let (node_id, data) = (node_id.to_string(), data.display().to_string());

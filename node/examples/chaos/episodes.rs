@@ -64,9 +64,11 @@ pub(crate) async fn run(world: &mut World, options: &Options) -> anyhow::Result<
     } else {
         say("skipped: cuts, and a full disk");
     }
-    clock::jumps(world, &plan).await?;
-    disk::wiped(world, &plan).await?;
-    no_quorum(world, &plan).await?;
+    for _ in 0..plan.others {
+        clock::jumps(world, &plan).await?;
+        disk::wiped(world, &plan).await?;
+        no_quorum(world, &plan).await?;
+    }
     world.well().await?;
     world.close().await
 }

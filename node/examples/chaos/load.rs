@@ -31,7 +31,7 @@ pub(crate) const FIRST_ID: u64 = 1;
 /// One past its last id, as the API makes namespaces.
 pub(crate) const LIMIT: u64 = 1 << 63;
 
-/// A holder has at least half a block at hand, so this is twice the number of ids that it draws without the allocators.
+/// How many ids a holder takes at once: half of them are at hand at any time.
 pub(crate) const BLOCK: u64 = 8_000_000;
 /// How many ids one request draws.
 const IDS_PER_DRAW: u64 = 20_000;

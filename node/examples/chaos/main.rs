@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// Only the faults whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// How often each fault that is about time is repeated [default: 5, with --short 1]
+    /// How often each fault that is about time is repeated [default: 7, with --short 1]
     #[arg(long, value_name = "TIMES")]
     repeat: Option<u32>,
     /// The program to break [default: the one beside this]
@@ -61,7 +61,7 @@ impl Options {
         match self.repeat {
             Some(times) => times,
             None if self.short => 1,
-            None => 5,
+            None => 7,
         }
     }
 }

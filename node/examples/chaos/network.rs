@@ -95,22 +95,23 @@ impl Network {
     async fn filter(&self, host: u8, rules: String) -> anyhow::Result<()> {
         let mut words = self.enter(host);
         words.extend(["nft".to_owned(), rules]);
-        output(&words).await.map(drop)
+        finish(&words, None).await.map(drop)
     }
 }
 
 /// Runs a command of the system to its end.
-pub(crate) async fn run(line: &str) -> anyhow::Result<String> {
+pub(crate) async fn run(line: &str) -> anyhow::Result<()> {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    output(&words).await
+    finish(&words, None).await
 }
 
-async fn output(words: &[String]) -> anyhow::Result<String> {
+/// Runs a command to its end, with one more variable in its environment.
+pub(crate) async fn finish(words: &[String], variable: Option<(String, String)>) -> anyhow::Result<()> {
     let line = words.join(" ");
-    let command = Command::new(&words[0]).args(&words[1..]).kill_on_drop(true).output();
+    let command = Command::new(&words[0]).args(&words[1..]).envs(variable).kill_on_drop(true).output();
     let output = tokio::time::timeout(DONE_WITHIN, command).await.with_context(|| format!("{line}: no end"))?;
     let output = output.with_context(|| line.clone())?;
     let said = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "{line}: {}", said.trim());
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(())
 }

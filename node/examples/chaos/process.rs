@@ -12,6 +12,9 @@ use tokio::process::{Child, Command};
 /// How long a process may take to end once it was asked to, or must.
 const ENDED_WITHIN: Duration = Duration::from_secs(15);
 
+/// Where `setpriv`, `nsenter` and the like are.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A running process.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -67,6 +70,3 @@ impl Process {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 }
-
-/// Where `setpriv`, `nsenter` and the like are.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -15,7 +15,9 @@ use crate::{Options, say};
 /// What must end with this process is started by these words.
 pub(crate) const ENDS_WITH_ITS_PARENT: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 
-const UNSHARED: [&str; 8] = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+const UNSHARED: [&str; 7] = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+/// What makes it work for some who are not root.
+const AS_ROOT_INSIDE: [&str; 2] = ["--user", "--map-root-user"];
 
 /// What the run needs inside, tried in namespaces that end at once.
 const TRIAL: &str = "mount -t tmpfs tmpfs /run && ip netns add trial && ip link add bridge type bridge && \
@@ -32,8 +34,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut signals = Signals::take().context("the signals can't be taken over")?;
         let dir = tempfile::Builder::new().prefix("stint-chaos-").tempdir().context("no temporary directory")?;
-        let separate = match trial().await {
-            Ok(()) => true,
+        let mut words = ENDS_WITH_ITS_PARENT.to_vec();
+        let separate = match way_in().await {
+            Ok(way) => {
+                words.extend(way);
+                true
+            }
             Err(why) => {
                 say(&format!(
                     "no network namespaces here ({why}): over loopback, without cuts and without a full disk"
@@ -41,8 +47,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 false
             }
         };
-        let mut words: Vec<&str> = ENDS_WITH_ITS_PARENT.to_vec();
-        words.extend(UNSHARED.iter().filter(|_| separate));
         let mut inside = Command::new(words[0]);
         inside.args(&words[1..]).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
         inside.arg("--inside").arg(dir.path()).args(separate.then_some("--separate"));
@@ -62,17 +66,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whether everything that is needed inside can be had.
-async fn trial() -> Result<(), String> {
-    let mut trial = Command::new(UNSHARED[0]);
-    let trial = trial.args(&UNSHARED[1..]).args(["sh", "-c", TRIAL]).stdin(Stdio::null()).kill_on_drop(true).output();
+/// The words that lead inside, if everything that is needed there can be had.
+async fn way_in() -> Result<Vec<&'static str>, String> {
+    let root = UNSHARED.to_vec();
+    let user = [&UNSHARED[..], &AS_ROOT_INSIDE].concat();
+    match trial(&root).await {
+        Ok(()) => Ok(root),
+        Err(why) => trial(&user).await.map(|()| user).map_err(|_| why),
+    }
+}
+
+async fn trial(way: &[&str]) -> Result<(), String> {
+    let mut trial = Command::new(way[0]);
+    let trial = trial.args(&way[1..]).args(["sh", "-c", TRIAL]).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(10), trial).await.map_err(|_| "no answer".to_owned())?;
     let output = output.map_err(|error| format!("unshare: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().lines().last().unwrap_or_default().to_owned();
-    Err(said)
+    Err(String::from_utf8_lossy(&output.stderr).trim().lines().last().unwrap_or_default().to_owned())
 }
 
 /// The last processes may still be on their way out.

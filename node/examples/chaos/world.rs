@@ -139,7 +139,7 @@ impl World {
             }
             return;
         }
-        // Half a block and a whole one are at hand at least when the next is asked for in vain.
+        // A holder asks for the next block while half of the last one is left: that much is at hand at any time.
         let too_early = |failure: &&Failure| {
             failure.drawn_before.saturating_sub(before.by_holder[failure.holder]) < load::BLOCK / 2
         };

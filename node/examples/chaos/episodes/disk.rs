@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::Plan;
-use crate::cluster::SMALL_DISK;
-use crate::network::run;
+use crate::cluster::{Cluster, SMALL_DISK};
+use crate::network::finish;
 use crate::pace::{hold, until};
 use crate::world::{Quorum, World};
 
@@ -86,9 +86,10 @@ pub(super) async fn wiped(world: &mut World, plan: &Plan<'_>) -> anyhow::Result<
 }
 
 /// `stint cluster …`, as an operator asks it.
-async fn ask(world: &World, words: &str) -> anyhow::Result<String> {
-    let (variable, secret) = crate::cluster::Cluster::secret();
-    let stint = world.cluster.program().display();
-    let allocators = world.cluster.addresses();
-    run(&format!("env {variable}={secret} {stint} cluster {words} --allocators {allocators}")).await
+async fn ask(world: &World, words: &str) -> anyhow::Result<()> {
+    let (stint, allocators) = (world.cluster.program().display().to_string(), world.cluster.addresses());
+    let mut line = vec![stint, "cluster".to_owned()];
+    line.extend(words.split(' ').map(str::to_owned));
+    line.extend(["--allocators".to_owned(), allocators]);
+    finish(&line, Some(Cluster::secret())).await
 }

@@ -1,6 +1,7 @@
 //! Members that talk over TCP on this machine, each with a log on a real disk.
 
 mod cluster;
+mod silence;
 
 use std::time::Duration;
 
@@ -57,6 +58,17 @@ async fn a_leader_that_stops_hands_over_and_its_place_is_kept() {
     cluster.start_node(leader, false);
     cluster.settle().await;
     assert_ne!(cluster.leader().await, leader);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_that_waits_for_a_silent_leader_is_done_by_its_successor() {
+    let cluster = TestCluster::found(3).await;
+    cluster.holder().submit(create_links()).await.unwrap();
+    let leader = cluster.leader().await;
+    let follower = cluster.nodes().find(|node| node.node_id != leader).unwrap();
+    cluster.silence_node(leader);
+    granted(follower.group().submit(grant(1, 1)).await.unwrap());
     cluster.stop().await;
 }
 

@@ -13,6 +13,7 @@ use super::super::super::remote::{RemoteAllocator, RemoteOptions};
 use super::super::super::rpc::{ClusterSecret, RpcServer};
 use super::super::super::transport::{Connections, TcpDialer};
 use super::super::{AllocatorMember, MemberOptions};
+use super::silence::{Silence, SilenceableDialer};
 use crate::ports::clock::SystemClock;
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::OsEntropy;
@@ -27,6 +28,7 @@ pub(super) struct TestCluster {
     nodes: BTreeMap<u64, TestNode>,
     change: fn(&mut GroupOptions),
     holders: Connections,
+    silence: Silence,
 }
 
 pub(super) struct TestNode {
@@ -58,8 +60,8 @@ impl TestCluster {
     pub(super) async fn found_with(size: u64, change: fn(&mut GroupOptions)) -> Self {
         let founders: BTreeMap<_, _> = (1..=size).map(|node_id| (node_id, free_address())).collect();
         let (dir, nodes) = (tempfile::tempdir().unwrap(), BTreeMap::new());
-        let holders = Connections::default();
-        let mut cluster = Self { dir, addresses: founders.clone(), founders, nodes, change, holders };
+        let (holders, silence) = (Connections::default(), Silence::default());
+        let mut cluster = Self { dir, addresses: founders.clone(), founders, nodes, change, holders, silence };
         for node_id in 1..=size {
             cluster.start_node(node_id, true);
         }
@@ -100,7 +102,8 @@ impl TestCluster {
             cluster_id: None,
             group,
         };
-        let (member, task) = AllocatorMember::new(storage, Arc::new(TcpDialer), connections.clone(), options);
+        let dialer = Arc::new(SilenceableDialer { own: address.clone(), silence: self.silence.clone() });
+        let (member, task) = AllocatorMember::new(storage, dialer, connections.clone(), options);
         let server = RpcServer::new(Arc::clone(&member), None, connections.clone());
         let failure = Arc::new(Mutex::new(None));
         let (noted, listens_at) = (Arc::clone(&failure), address.clone());
@@ -144,6 +147,11 @@ impl TestCluster {
             task.abort();
             let _ = task.await;
         }
+    }
+
+    /// Cuts a running node off from the other members, for good.
+    pub(super) fn silence_node(&self, node_id: u64) {
+        self.silence.falls_on(&self.addresses[&node_id]);
     }
 
     /// Stops a node and loses its volume.
