@@ -1,6 +1,6 @@
 # The targets that people and CI use. `make verify` only reads; `make fix` mends.
 
-.PHONY: test verify fix tools openapi bench bench-http chaos chaos-short
+.PHONY: test verify fix tools openapi bench bench-http bench-etcd chaos chaos-short fuzz
 
 ## Installs what the tests need (where it can), and runs them all.
 test: tools
@@ -34,6 +34,10 @@ bench:
 bench-http:
 	.ci/bench
 
+## Measures grants beside etcd, and the gap when a leader dies. Needs etcd (Debian: etcd-server).
+bench-etcd:
+	cargo bench -p stint --bench etcd
+
 ## Breaks a real cluster under load in every way it should survive, several times each: at most ten minutes.
 chaos: tools
 	cargo build --bin stint --example chaos
@@ -43,3 +47,7 @@ chaos: tools
 chaos-short: tools
 	cargo build --bin stint --example chaos
 	cargo run --quiet --example chaos -- --short
+
+## Feeds damaged bytes to the decoders, a minute each.
+fuzz:
+	.ci/fuzz

@@ -44,6 +44,9 @@ use crate::ports::error_chain::Chain;
 /// How long a stop may take before it is given up and the process should end anyway.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long sending and installing a snapshot may take.
+const SNAPSHOT_INSTALLED_WITHIN_MS: u64 = 30_000;
+
 /// How long the first start of a group of one may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,8 +75,8 @@ impl GroupOptions {
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
             submit_timeout: Duration::from_secs(3),
-            snapshot_every: 5_000,
-            entries_kept: 1_000,
+            snapshot_every: 100_000,
+            entries_kept: 20_000,
             metrics: None,
             clock,
             entropy,
@@ -387,6 +390,9 @@ fn config(options: &GroupOptions) -> Result<Config, OpenError> {
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),
         max_in_snapshot_log_to_keep: options.entries_kept,
+        // Who is further behind than the log reaches is sent a snapshot.
+        replication_lag_threshold: options.snapshot_every.saturating_mul(2),
+        install_snapshot_timeout: SNAPSHOT_INSTALLED_WITHIN_MS,
         ..Config::default()
     };
     config.validate().map_err(consensus)

@@ -28,6 +28,8 @@ use crate::ports::error_chain::Chain;
 
 /// How long one member is waited for before another is asked.
 const ATTEMPTED_FOR: Duration = Duration::from_millis(500);
+/// How long the status may take over all members: less than probes wait, so that they hear why there is none.
+const TOLD_WITHIN: Duration = Duration::from_millis(1_500);
 /// The pause after every member was asked in vain.
 const PAUSE: Duration = Duration::from_millis(25);
 /// The largest audit record, in bytes.
@@ -95,15 +97,21 @@ impl RemoteAllocator {
     }
 
     /// Asks one member after the other, until one answers or time is up.
-    async fn ask(&self, path: &'static str, body: Bytes, max_answer: usize) -> Result<Bytes, CoordinationError> {
+    async fn ask(
+        &self,
+        path: &'static str,
+        body: Bytes,
+        max_answer: usize,
+        patience: Duration,
+    ) -> Result<Bytes, CoordinationError> {
         let began = Instant::now();
         let mut may_have_worked = false;
         loop {
-            let mut last = None;
+            let (mut telling, mut hopeless) = (None::<CallError>, false);
             let first = self.preferred.load(Ordering::Relaxed);
             for turn in 0..self.channels.len() {
                 let at = (first + turn) % self.channels.len();
-                let deadline = ATTEMPTED_FOR.min(self.patience.saturating_sub(began.elapsed()));
+                let deadline = ATTEMPTED_FOR.min(patience.saturating_sub(began.elapsed()));
                 match self.channels[at].call(self.question(path, body.clone(), deadline, max_answer)).await {
                     Ok(answer) => {
                         self.preferred.store(at, Ordering::Relaxed);
@@ -112,14 +120,16 @@ impl RemoteAllocator {
                     Err(error) => {
                         tracing::debug!(error = %Chain(&error), "asking another allocator");
                         may_have_worked |= !error.is_without_effect();
-                        last = Some(error);
+                        // What a person must put right doesn't change by asking again, and says more than who is away.
+                        hopeless = is_about_identity(&error);
+                        if hopeless || !telling.as_ref().is_some_and(is_about_identity) {
+                            telling = Some(error);
+                        }
                     }
                 }
             }
-            // What a person must put right doesn't change by asking again.
-            let hopeless = last.as_ref().and_then(CallError::refusal).is_some_and(|it| it.kind.is_about_identity());
-            if hopeless || began.elapsed() + PAUSE >= self.patience {
-                let error = Box::new(last.map_or(RemoteError::Nobody, RemoteError::Call));
+            if hopeless || began.elapsed() + PAUSE >= patience {
+                let error = Box::new(telling.map_or(RemoteError::Nobody, RemoteError::Call));
                 return Err(if may_have_worked {
                     CoordinationError::OutcomeUnknown { source: error }
                 } else {
@@ -160,7 +170,7 @@ impl Allocator for RemoteAllocator {
     }
 
     async fn submit(&self, command: Command) -> Result<Reply, CoordinationError> {
-        let answer = self.ask(path::SUBMIT, command.encode().into(), MAX_REPLY).await?;
+        let answer = self.ask(path::SUBMIT, command.encode().into(), MAX_REPLY, self.patience).await?;
         let answer: SubmitAnswer = unseal(&answer).map_err(unreadable)?;
         self.meet(&answer.cluster_id)?;
         if let Some(leader) = &answer.leader {
@@ -170,7 +180,7 @@ impl Allocator for RemoteAllocator {
     }
 
     async fn status(&self) -> Result<ClusterStatus, CoordinationError> {
-        let answer = self.ask(path::STATUS, Bytes::new(), MAX_STATUS).await?;
+        let answer = self.ask(path::STATUS, Bytes::new(), MAX_STATUS, self.patience.min(TOLD_WITHIN)).await?;
         let status: ClusterStatus = serde_json::from_slice(&answer).map_err(unreadable)?;
         self.meet(&status.cluster_id)?;
         Ok(status)
@@ -178,7 +188,7 @@ impl Allocator for RemoteAllocator {
 
     async fn find_origin(&self, namespace: &NamespaceName, id: u64) -> Result<Option<IdOrigin>, CoordinationError> {
         let question = OriginQuestion { namespace: namespace.clone(), id };
-        let answer = self.ask(path::ORIGIN, encoded(&question), MAX_REPLY).await?;
+        let answer = self.ask(path::ORIGIN, encoded(&question), MAX_REPLY, self.patience).await?;
         unseal(&answer).map_err(unreadable)
     }
 
@@ -251,6 +261,10 @@ fn take_frame(buffer: &mut BytesMut) -> Result<Option<AuditRecord>, Coordination
     }
     buffer.advance(4);
     unseal(&buffer.split_to(length)).map(Some).map_err(unreadable)
+}
+
+fn is_about_identity(error: &CallError) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.kind.is_about_identity())
 }
 
 fn encoded(question: &impl Serialize) -> Bytes {

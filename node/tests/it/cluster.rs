@@ -4,6 +4,7 @@ mod disk;
 mod identity;
 mod members;
 mod rpc;
+mod tls;
 
 use std::collections::HashSet;
 
@@ -14,7 +15,8 @@ use crate::support::{Client, Cluster, Program, draw, eventually, in_parallel};
 /// Makes the namespace that the tests draw from.
 pub(crate) async fn orders(client: &Client) {
     let made = client.post("/api/v1/namespaces", &json!({ "name": "orders" })).await;
-    assert_eq!(made.status, 201, "{made:?}");
+    // 200 if the first answer was lost on the way, and it was asked again.
+    assert!(made.status.is_success(), "{made:?}");
 }
 
 /// A namespace's ids, as `stint cluster status` counts them.

@@ -15,6 +15,7 @@ mod fences;
 mod follow;
 mod ids;
 mod links;
+mod maelstrom;
 mod namespaces;
 mod operation;
 mod real_urls;

@@ -128,7 +128,7 @@ impl Disk {
         if !path.try_exists().map_err(directory)? {
             create(dir, node_id, entropy)?;
         }
-        trial::open_copy(&path, &builder()).map_err(|error| refuse(dir, error))?;
+        trial::open_copy(&fs::read(&path).map_err(directory)?, &builder()).map_err(|error| refuse(dir, error))?;
         let database = builder().open(&path).map_err(|error| refuse(dir, error.into()))?;
         let disk = Self { database, _lock: Some(lock) };
         let recovered = disk.recover().map_err(|fault| fault.at(dir))?;
@@ -176,8 +176,17 @@ impl Disk {
         read().map_err(Into::into)
     }
 
-    /// Writes a batch in one transaction: once it returns, all of it is on disk.
-    pub(super) fn commit(&self, batch: &[Job], committed: Option<&LogId>) -> io::Result<()> {
+    /// The first entry that is stored, purged ones that were not erased yet included.
+    pub(super) fn first_stored(&self) -> io::Result<Option<u64>> {
+        let read = || -> Result<_, Fault> {
+            let log = self.database.begin_read()?.open_table(LOG)?;
+            Ok(log.first()?.map(|(index, _)| index.value()))
+        };
+        read().map_err(Into::into)
+    }
+
+    /// Writes a batch in one transaction, and erases the entries below `erase_to`: once it returns, all of it is on disk.
+    pub(super) fn commit(&self, batch: &[Job], committed: Option<&LogId>, erase_to: u64) -> io::Result<()> {
         let write = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_write()?;
             {
@@ -186,6 +195,7 @@ impl Disk {
                 for job in batch {
                     write_op(&job.op, &mut meta, &mut log)?;
                 }
+                log.retain_in(..erase_to, |_, _| false)?;
                 if let Some(id) = committed {
                     meta.insert(COMMITTED_KEY, codec::encode_log_id(id).as_slice())?;
                 }
@@ -226,10 +236,12 @@ impl Disk {
             Ok(bytes(key)?.map(|value| codec::decode_log_id(&value)).transpose()?)
         };
         let purged = log_id(PURGED_KEY)?;
-        let last = match transaction.open_table(LOG)?.last()? {
+        let stored = match transaction.open_table(LOG)?.last()? {
             Some((_, entry)) => Some(codec::decode_entry(entry.value())?.log_id),
-            None => purged,
+            None => None,
         };
+        // Purged entries may still be there.
+        let last = stored.max(purged);
         let vote = bytes(VOTE_KEY)?.map(|value| codec::decode_vote(&value)).transpose()?;
         Ok(Recovered { identity, vote, committed: log_id(COMMITTED_KEY)?, purged, last })
     }
@@ -347,10 +359,7 @@ fn write_op(
             }
         }
         Op::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
-        Op::Purge { upto } => {
-            log.retain_in(..=upto.index, |_, _| false)?;
-            meta.insert(PURGED_KEY, codec::encode_log_id(upto).as_slice())?;
-        }
+        Op::Purge { upto } => drop(meta.insert(PURGED_KEY, codec::encode_log_id(upto).as_slice())?),
         Op::Snapshot { record, .. } => drop(meta.insert(SNAPSHOT_KEY, record.as_slice())?),
         Op::Join { cluster, .. } => {
             meta.insert(CLUSTER_ID_KEY, cluster.id.as_bytes())?;

@@ -3,6 +3,7 @@
 //! Guarantees: votes and entries reach the disk in the order they were handed over; nobody is told of a write before
 //! it is on disk; after the first failed write nothing is written any more, and every writer is told so.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -24,6 +25,9 @@ const QUEUE: usize = 1_024;
 
 /// The most writes in one transaction.
 const BATCH: usize = 1_024;
+
+/// Purged entries that are erased in one transaction at most: few enough that nobody notices.
+const ERASED_AT_ONCE: u64 = 2_048;
 
 /// Told when a write is on disk, or why it is not.
 pub(super) type Ack = oneshot::Sender<io::Result<()>>;
@@ -139,7 +143,9 @@ impl Health {
 pub(super) fn start(shared: Arc<Shared>, disk: Arc<Disk>) -> io::Result<(mpsc::Sender<Job>, Ended)> {
     let (queue, jobs) = mpsc::channel(QUEUE);
     let (ended, on_end) = oneshot::channel();
-    let mut writer = Writer { shared, disk, jobs, committed: None };
+    let first = disk.first_stored()?.unwrap_or(0);
+    let end = shared.view().purged.map_or(0, |id| id.index + 1).max(first);
+    let mut writer = Writer { shared, disk, jobs, committed: None, purged: first..end };
     let thread = thread::Builder::new().name("stint-raft-log".into()).spawn(move || {
         writer.run();
         writer.shared.release();
@@ -174,6 +180,9 @@ struct Writer {
     jobs: mpsc::Receiver<Job>,
     /// The last committed entry on disk, as far as this thread wrote it.
     committed: Option<LogId>,
+    /// Purged entries that are still stored: those from `start` to below `end`. A log is purged in large pieces, and
+    /// erased in small ones, beside what is written anyway.
+    purged: Range<u64>,
 }
 
 impl Writer {
@@ -206,12 +215,19 @@ impl Writer {
         let committed = batch.last().and_then(|job| job.committed).filter(|id| Some(id) > self.committed.as_ref());
         let began = health.begin();
         // A panic in the database must not leave the queue without a reader and callers without an answer.
-        let written = catch_unwind(AssertUnwindSafe(|| self.disk.commit(batch, committed.as_ref())))
+        for job in batch {
+            if let Op::Purge { upto } = &job.op {
+                self.purged.end = self.purged.end.max(upto.index + 1);
+            }
+        }
+        let erase_to = self.purged.end.min(self.purged.start + ERASED_AT_ONCE);
+        let written = catch_unwind(AssertUnwindSafe(|| self.disk.commit(batch, committed.as_ref(), erase_to)))
             .unwrap_or_else(|_| Err(io::Error::other("the database panicked")));
         health.end(began, batch.iter().map(Job::entries).sum());
         match written {
             Ok(()) => {
                 self.committed = committed.or(self.committed.take());
+                self.purged.start = erase_to;
                 self.shared.flushed(batch);
                 Ok(())
             }

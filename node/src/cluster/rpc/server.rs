@@ -1,6 +1,7 @@
 //! The serving side: accepts connections, shakes hands, speaks HTTP/2.
 
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -27,12 +28,17 @@ pub struct RpcServer {
     router: Router,
     tls: Option<Tls>,
     connections: Connections,
+    handshakes: Arc<Handshakes>,
 }
+
+/// The last handshake that failed: from whom, and why.
+#[derive(Debug, Default)]
+struct Handshakes(Mutex<Option<(IpAddr, String)>>);
 
 impl RpcServer {
     /// Serves `member`, over TLS if there are certificates. Connections end with `connections`.
     pub fn new(member: Arc<AllocatorMember>, tls: Option<Tls>, connections: Connections) -> Self {
-        Self { router: super::router(member), tls, connections }
+        Self { router: super::router(member), tls, connections, handshakes: Arc::default() }
     }
 
     /// Accepts connections until they are to end.
@@ -45,9 +51,11 @@ impl RpcServer {
             match accepted {
                 Ok((connection, from)) => {
                     let (tls, router) = (self.tls.clone(), self.router.clone());
+                    let handshakes = Arc::clone(&self.handshakes);
                     self.connections.spawn(async move {
-                        if let Err(error) = serve(connection, tls, router).await {
-                            tracing::debug!(%error, %from, "a connection ended");
+                        match shake_hands(connection, tls).await {
+                            Ok(connection) => serve(connection, from, router).await,
+                            Err(error) => handshakes.note(from.ip(), &*error),
                         }
                     });
                 }
@@ -60,19 +68,34 @@ impl RpcServer {
     }
 }
 
-async fn serve(
-    connection: Connection,
-    tls: Option<Tls>,
-    router: Router,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let connection = match tls {
-        Some(tls) => timeout(HANDSHAKE_WITHIN, tls.accept(connection)).await??,
-        None => connection,
-    };
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn shake_hands(connection: Connection, tls: Option<Tls>) -> Result<Connection, Failure> {
+    match tls {
+        Some(tls) => Ok(timeout(HANDSHAKE_WITHIN, tls.accept(connection)).await??),
+        None => Ok(connection),
+    }
+}
+
+async fn serve(connection: Connection, from: SocketAddr, router: Router) {
     let mut http = Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .keep_alive_interval(ASKED_AFTER)
         .keep_alive_timeout(HANDSHAKE_WITHIN);
-    Ok(http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router)).await?)
+    if let Err(error) = http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router)).await {
+        tracing::debug!(%error, %from, "a connection ended");
+    }
+}
+
+impl Handshakes {
+    /// Logs a failure, unless it is that of before: a node with a wrong certificate tries again and again.
+    fn note(&self, from: IpAddr, error: &(dyn std::error::Error + 'static)) {
+        let failure = (from, error.to_string());
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref() != Some(&failure) {
+            tracing::warn!(%from, error = failure.1, "a TLS handshake failed");
+            *last = Some(failure);
+        }
+    }
 }

@@ -99,6 +99,18 @@ impl Cluster {
         last_line(&run(&arguments, &self.environment()).await, 1)
     }
 
+    /// Waits until one of two allocators has given up with this reason; answers which.
+    pub(crate) async fn one_gives_up(&mut self, nodes: [u64; 2], reason: &str) -> u64 {
+        let says = |node_id: &u64| {
+            let log = self.log(&node_id.to_string());
+            log.lines().any(|line| line.starts_with("stint: node ") && line.contains(reason))
+        };
+        eventually(reason, || async { nodes.iter().any(says) }).await;
+        let who = nodes.into_iter().find(says).expect("one has");
+        assert_eq!(self.take(who).ended().await, Some(1));
+        who
+    }
+
     /// Starts a shortener; its number only names its log.
     pub(crate) async fn serve(&self, number: u64, settings: &[(&str, &str)]) -> Program {
         let allocators = self.allocators();
