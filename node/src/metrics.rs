@@ -121,6 +121,10 @@ impl<K, H> Default for Family<K, H> {
 }
 
 impl<K: Hash + Eq, H: Clone> Family<K, H> {
+    fn for_each(&self, act: impl Fn(&H)) {
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).values().for_each(act);
+    }
+
     fn get(&self, key: K, register: impl FnOnce(&K) -> H) -> H {
         if let Some(handle) = self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return handle.clone();

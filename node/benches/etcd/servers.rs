@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::grpc::Etcd;
 
-pub(crate) const SECRET: &str = "a secret for benches only";
+pub(crate) const SECRET: &str = "a-secret-for-benches-only";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Running members; killed when dropped.

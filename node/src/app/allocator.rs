@@ -108,8 +108,8 @@ fn run(background: &Tasks, task: MemberTask<LogStore>, failure: Arc<OnceLock<Str
                 let cause = Chain(&error);
                 let _ = failure.set(match &error {
                     MemberFailure::Open(_) => format!(
-                        "the allocator's data in {} can't be used; start the version of stint that wrote it, restore the \
-                         directory from a backup, or replace this member: {cause}",
+                        "the allocator's data in {} can't be used; start the version of stint that wrote it, or \
+                         replace this member by a new one: {cause}",
                         data_dir.display()
                     ),
                     MemberFailure::Refused(_) | MemberFailure::Stopped(_) => cause.to_string(),

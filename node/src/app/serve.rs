@@ -41,11 +41,17 @@ pub struct ServeNode {
 }
 
 #[derive(Debug)]
-struct AtHand(Arc<RaftIds>);
+struct AtHand {
+    namespaces: Arc<RaftIds>,
+    snowflakes: Option<Arc<SnowflakeIds>>,
+}
 
 impl IdsAtHand for AtHand {
     fn readiness(&self) -> Result<(), String> {
-        self.0.readiness()
+        match &self.snowflakes {
+            Some(snowflakes) => snowflakes.lease().map(drop).map_err(|error| Chain(&error).to_string()),
+            None => self.namespaces.readiness(),
+        }
     }
 }
 
@@ -71,9 +77,9 @@ fn start_over(config: &Config, allocator: Arc<dyn Allocator>, around: &Surroundi
     let registry = Registry::new()?;
     let background = Tasks::default();
     let label = format!("serve {}", listener.local_addr()?);
-    let ids = start_ids(config, label, &allocator, &registry, &background, around);
+    let (ids, at_hand) = start_ids(config, label, &allocator, &registry, &background, around);
     tracing::warn!("no database is configured: this node serves ids only, its links answer 503");
-    let health = Health::new(Arc::clone(&allocator)).with_ids(Arc::new(AtHand(Arc::clone(&ids.namespaces))));
+    let health = Health::new(Arc::clone(&allocator)).with_ids(Arc::new(at_hand));
     let parts = Parts {
         allocator: Arc::clone(&allocator),
         store: Arc::new(NoDatabase),
@@ -102,7 +108,7 @@ fn start_ids(
     registry: &Registry,
     background: &Tasks,
     around: &Surroundings,
-) -> Ids {
+) -> (Ids, AtHand) {
     let namespaces = Arc::new(RaftIds::without_links(
         Arc::clone(allocator),
         id_options(config, label.clone()),
@@ -112,7 +118,8 @@ fn start_ids(
         Arc::new(background.clone()),
     ));
     if config.ids.source != IdSourceKind::Snowflake {
-        return Ids { keys: Arc::clone(&namespaces) as _, namespaces, snowflakes: None };
+        let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: None };
+        return (Ids { keys: Arc::clone(&namespaces) as _, namespaces, snowflakes: None }, at_hand);
     }
     let snowflakes = Arc::new(SnowflakeIds::start(
         Arc::clone(allocator),
@@ -123,7 +130,8 @@ fn start_ids(
         Arc::clone(&around.entropy),
         background,
     ));
-    Ids { keys: Arc::clone(&snowflakes) as _, namespaces, snowflakes: Some(snowflakes) }
+    let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: Some(Arc::clone(&snowflakes)) };
+    (Ids { keys: Arc::clone(&snowflakes) as _, namespaces, snowflakes: Some(snowflakes) }, at_hand)
 }
 
 impl ServeNode {

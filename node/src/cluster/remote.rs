@@ -107,7 +107,7 @@ impl RemoteAllocator {
         let began = Instant::now();
         let mut may_have_worked = false;
         loop {
-            let (mut telling, mut hopeless) = (None::<CallError>, false);
+            let (mut telling, mut hopeless) = (None::<CallError>, true);
             let first = self.preferred.load(Ordering::Relaxed);
             for turn in 0..self.channels.len() {
                 let at = (first + turn) % self.channels.len();
@@ -120,9 +120,10 @@ impl RemoteAllocator {
                     Err(error) => {
                         tracing::debug!(error = %Chain(&error), "asking another allocator");
                         may_have_worked |= !error.is_without_effect();
-                        // What a person must put right doesn't change by asking again, and says more than who is away.
-                        hopeless = is_about_identity(&error);
-                        if hopeless || !telling.as_ref().is_some_and(is_about_identity) {
+                        // What a person must put right says more than who is away, and doesn't change by asking again.
+                        let is_telling = is_about_identity(&error);
+                        hopeless &= is_telling;
+                        if is_telling || !telling.as_ref().is_some_and(is_about_identity) {
                             telling = Some(error);
                         }
                     }

@@ -93,6 +93,11 @@ impl RaftMetrics {
         }
     }
 
+    /// Nothing is known of any member's lag any more: only a leader knows.
+    pub fn forget_lags(&self) {
+        self.lags.for_each(|lag| lag.set(f64::NAN));
+    }
+
     /// `stint_raft_replication_lag_entries{member}`
     pub fn lag(&self, member: u64) -> Gauge {
         self.lags.get(member, |member| {

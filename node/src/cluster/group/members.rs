@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::super::bootstrap::Hello;
 use super::super::member::ask;
-use super::super::rpc::{Call, CallError, Incarnation, JoinRequest, path};
+use super::super::rpc::{Call, CallError, Incarnation, JoinRequest, RefusalKind, path};
 use super::super::types::{Member, NodeId, TypeConfig};
 use super::Group;
 use super::proposal::unavailable;
@@ -36,6 +36,11 @@ pub(in super::super) const MAX_STATUS: usize = 16 << 20;
 /// The most that another member answers to a change.
 const MAX_ANSWER: usize = 4 << 10;
 
+/// A change that may still be under way.
+#[derive(Debug, thiserror::Error)]
+#[error("it was not done within {} s; look at `stint cluster status`", CHANGED_WITHIN.as_secs())]
+struct NotInTime;
+
 impl Group {
     /// Makes the change, or has the leader make it.
     pub(in super::super) async fn change_or_forward(&self, change: MemberChange) -> Result<(), MemberError> {
@@ -43,8 +48,9 @@ impl Group {
         let body = serde_json::to_vec(&change).expect("a value in memory always has a JSON form");
         let answer = self.peers.peer(leader, &member).call(path::MEMBERS, body, CHANGED_WITHIN, MAX_ANSWER).await;
         answer.map(|_| ()).map_err(|error| match error.refusal() {
-            Some(refusal) => MemberError::Refused(refusal.message.clone()),
-            None => CoordinationError::OutcomeUnknown { source: Box::new(error) }.into(),
+            Some(refusal) if refusal.kind == RefusalKind::Members => MemberError::Refused(refusal.message.clone()),
+            _ if error.is_without_effect() => unavailable(error).into(),
+            _ => CoordinationError::OutcomeUnknown { source: Box::new(error) }.into(),
         })
     }
 
@@ -64,12 +70,7 @@ impl Group {
                 MemberChange::Transfer { to } => self.transfer(to).await,
             }
         });
-        changed.await.unwrap_or_else(|_| {
-            Err(refused(format!(
-                "it was not done within {} s; look at `stint cluster status`",
-                CHANGED_WITHIN.as_secs()
-            )))
-        })
+        changed.await.unwrap_or_else(|_| Err(CoordinationError::OutcomeUnknown { source: Box::new(NotInTime) }.into()))
     }
 
     /// Hands leadership to somebody else, if this member leads and there is somebody; before it stops.

@@ -26,10 +26,10 @@ impl Group {
     #[expect(clippy::cast_precision_loss, reason = "a gauge does not need the last of 53 bits")]
     fn report_once(&self, metrics: &RaftMetrics, last_term: &mut Option<u64>) {
         let raft = self.raft.metrics().borrow_watched().clone();
-        let is_running = raft.running_state.is_ok();
-        let leads = is_running && raft.state == ServerState::Leader;
+        let is_led = self.is_led(&raft);
+        let leads = is_led && raft.state == ServerState::Leader;
         metrics.is_leader.set(if leads { 1.0 } else { 0.0 });
-        metrics.has_leader.set(if is_running && raft.current_leader.is_some() { 1.0 } else { 0.0 });
+        metrics.has_leader.set(if is_led && raft.current_leader.is_some() { 1.0 } else { 0.0 });
         metrics.term.set(raft.current_term as f64);
         let before = last_term.replace(raft.current_term);
         metrics.elections.increment(before.map_or(0, |before| raft.current_term.saturating_sub(before)));
@@ -45,6 +45,7 @@ impl Group {
         metrics.audit_violations.absolute(self.state.audit().violations());
         metrics.stamps_refused.absolute(self.stamps_refused());
         let last = raft.last_log_index.map_or(0, |index| index + 1);
+        metrics.forget_lags();
         for (&member, matched) in raft.replication.iter().flatten().filter(|_| leads) {
             let matched = matched.as_ref().map_or(0, |id| id.index + 1);
             metrics.lag(member).set(last.saturating_sub(matched) as f64);

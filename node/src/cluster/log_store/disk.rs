@@ -68,7 +68,7 @@ pub enum StoreError {
         source: redb::Error,
     },
     /// The file is damaged.
-    #[error("the log in {} is damaged; restore the directory from a backup, or replace this member", path.display())]
+    #[error("the log in {} is damaged; replace this member by a new one; only a group of one may go back to a backup", path.display())]
     Damaged {
         /// The data directory.
         path: PathBuf,

@@ -27,8 +27,7 @@ async fn a_damaged_log_is_refused_and_left_as_it_was() {
     ] {
         fs::write(&file, &damaged).unwrap();
         let line = cluster.refused(2, &["--bootstrap"]).await;
-        let hints =
-            ["stint: the allocator can't start: ", "is damaged; restore the directory from a backup, or replace"];
+        let hints = ["stint: the allocator can't start: ", "is damaged; replace this member by a new one"];
         assert!(hints.iter().all(|hint| line.contains(hint)), "{what}: {line}");
         assert!(line.contains(cluster.data(2).to_str().unwrap()), "{what}: {line}");
         assert!(fs::read(&file).unwrap() == damaged, "{what}: the file was changed");
