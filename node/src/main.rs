@@ -231,7 +231,7 @@ async fn allocator(loaded: &Loaded, args: &AllocatorArgs) -> anyhow::Result<Exit
     let mut signals = taken_over()?;
     let around = surroundings(loaded)?;
     warn(loaded, Role::Allocator);
-    let node = start_allocator(&loaded.config, args.bootstrap, around)?;
+    let node = start_allocator(&loaded.config, args.bootstrap, &around)?;
     say(&format!(
         "Stint {} runs allocator {}.\n\n  Allocator {}\n  Metrics   http://{}/metrics\n",
         env!("CARGO_PKG_VERSION"),

@@ -52,7 +52,7 @@ pub struct AllocatorNode {
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
-pub fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -> anyhow::Result<AllocatorNode> {
+pub fn start_allocator(config: &Config, bootstrap: bool, around: &Surroundings) -> anyhow::Result<AllocatorNode> {
     // The ports first: one in use is the most common mistake, and nothing has been touched yet.
     let listener = bind(config.cluster.listen.get()).context("the allocator's port (cluster.listen)")?;
     let address = listener.local_addr()?;
@@ -76,7 +76,7 @@ pub fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -
     report(&background, Arc::clone(&member), raft_metrics);
     let mut frontend = Frontend::new(config);
     let health = Health::new(Arc::clone(&member) as _);
-    let admin_address = frontend.serve_admin(admin_listener, &registry, health, &around)?;
+    let admin_address = frontend.serve_admin(admin_listener, &registry, health, around)?;
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
     let node_id = config.cluster.node_id;
     Ok(AllocatorNode { node_id, address, admin_address, frontend, background, member, connections, failure, _dir: dir })

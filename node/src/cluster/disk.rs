@@ -80,7 +80,8 @@ impl Cluster {
             digest.update(node_id.to_be_bytes());
             digest.update(member.incarnation.as_bytes());
         }
-        let id: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { id: id.into(), founders: Some(founders) }
+        let digest = digest.finalize();
+        let id = digest.first_chunk().map_or(0, |first| u128::from_be_bytes(*first));
+        Self { id: format!("{id:032x}").into(), founders: Some(founders) }
     }
 }

@@ -294,7 +294,7 @@ impl Group {
     }
 
     /// Checks that a snapshot can be read, before the core is given it: the core stops for good at one that can't.
-    pub(super) fn check_snapshot(&self, snapshot: &Snapshot) -> std::io::Result<()> {
+    pub(super) fn check_snapshot(snapshot: &Snapshot) -> std::io::Result<()> {
         StateMachine::check(snapshot)
     }
 

@@ -249,6 +249,9 @@ impl<L: RaftLogStorage<TypeConfig> + Debug> MemberTask<L> {
     ///
     /// # Errors
     /// Always: [`MemberFailure`]
+    ///
+    /// # Panics
+    /// Never: what it expects, it has seen to.
     pub async fn run(mut self) -> Result<std::convert::Infallible, MemberFailure> {
         let mut joined = None;
         if self.storage.identity.cluster.is_none() {

@@ -138,7 +138,8 @@ impl Peer {
         if self.peers.0.is_none() {
             return Err(Unreachable::new(&NoPeers(self.target.node_id)).into());
         }
-        let answer = self.call(path, request.encode(), deadline, MAX_ANSWER).await.map_err(rpc_error)?;
+        let answer =
+            self.call(path, request.encode(), deadline, MAX_ANSWER).await.map_err(|error| rpc_error(&error))?;
         A::decode(&answer).map_err(|error| NetworkError::new(&error).into())
     }
 }
@@ -215,11 +216,11 @@ fn no_peers(address: &str) -> CallError {
 }
 
 /// Whoever can't be reached, or refuses, is left alone for a while; what was lost on the way is repeated at once.
-fn rpc_error(error: CallError) -> RPCError<TypeConfig> {
-    match &error {
-        CallError::Dial { .. } | CallError::Refused { .. } => Unreachable::new(&error).into(),
+fn rpc_error(error: &CallError) -> RPCError<TypeConfig> {
+    match error {
+        CallError::Dial { .. } | CallError::Refused { .. } => Unreachable::new(error).into(),
         CallError::Broken { .. } | CallError::Silent { .. } | CallError::Answer { .. } => {
-            NetworkError::new(&error).into()
+            NetworkError::new(error).into()
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Guarantees: a command is repeated, on another member if need be, until there is an answer or the deadline; "unknown"
 //! is said whenever one of the attempts may have had an effect; a cluster that was met once is never mistaken for another.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -277,6 +278,6 @@ fn unavailable(error: RemoteError) -> CoordinationError {
 }
 
 /// The question was answered, but nobody knows with what.
-fn unreadable(error: impl ToString) -> CoordinationError {
+fn unreadable(error: impl Display) -> CoordinationError {
     CoordinationError::OutcomeUnknown { source: Box::new(RemoteError::Answer(error.to_string())) }
 }

@@ -170,7 +170,7 @@ async fn transfer(State(member): Member, body: Bytes) -> Answer {
 async fn snapshot(State(member): Member, body: Bytes) -> Answer {
     let group = member.group_or_refusal()?;
     let SnapshotRequest { vote, snapshot } = read(&body)?;
-    group.check_snapshot(&snapshot).map_err(|error| Refusal::new(RefusalKind::Message, Chain(&error).to_string()))?;
+    Group::check_snapshot(&snapshot).map_err(|error| Refusal::new(RefusalKind::Message, Chain(&error).to_string()))?;
     let answer = group.raft().install_full_snapshot(vote, snapshot).await;
     answer.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
 }

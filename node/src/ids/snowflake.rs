@@ -104,6 +104,9 @@ impl From<Obstacle> for IdError {
 
 impl SnowflakeIds {
     /// Leases a worker id from `allocator`, and keeps it until the node stops.
+    ///
+    /// # Panics
+    /// Never: the reserved name is a valid one.
     pub fn start(
         allocator: Arc<dyn Allocator>,
         options: SnowflakeOptions,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use stint_idgen::allocator::{Command, Refusal, Reply};
+use stint_idgen::allocator::{Command, Reply};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::bootstrap::Hello;
@@ -20,7 +20,7 @@ use crate::ports::coordination::{CoordinationError, MemberChange, MemberError};
 use crate::ports::error_chain::Chain;
 
 /// How long a change of members may take: a new member must catch up first.
-pub(in super::super) const CHANGED_WITHIN: Duration = Duration::from_secs(60);
+pub(in super::super) const CHANGED_WITHIN: Duration = Duration::from_mins(1);
 /// How long an empty node may take to join.
 const JOINED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a transfer of leadership may take before it counts as failed.
@@ -75,10 +75,11 @@ impl Group {
 
     /// Hands leadership to somebody else, if this member leads and there is somebody; before it stops.
     pub async fn step_down(&self) {
-        if self.leading().is_some() && self.voters().len() > 1 {
-            if let Err(error) = self.transfer(None).await {
-                tracing::warn!(error = %Chain(&error), "leadership was not handed over; the others will elect a leader");
-            }
+        if self.leading().is_some()
+            && self.voters().len() > 1
+            && let Err(error) = self.transfer(None).await
+        {
+            tracing::warn!(error = %Chain(&error), "leadership was not handed over; the others will elect a leader");
         }
     }
 
@@ -206,7 +207,6 @@ impl Group {
         let number = u128::from_str_radix(incarnation, 16)
             .map_err(|_| refused(format!("node {node_id} has no identity that can be read: {incarnation:?}")))?;
         match self.submit_here(Command::AdmitMember { node_id, incarnation: number }).await? {
-            Reply::Refused(refusal @ Refusal::MemberNumberUsed { .. }) => Err(refused(refusal.to_string())),
             Reply::Refused(refusal) => Err(refused(refusal.to_string())),
             _ => Ok(()),
         }

@@ -102,9 +102,8 @@ impl Group {
             };
             let error = match call.map(|answer| unseal::<SubmitAnswer>(&answer)) {
                 Ok(answer) => {
-                    let reply = answer
-                        .map_err(|error| unknown(error))
-                        .and_then(|answer| Reply::decode(&answer.reply).map_err(|error| unknown(error)));
+                    let reply =
+                        answer.map_err(unknown).and_then(|answer| Reply::decode(&answer.reply).map_err(unknown));
                     return (reply, Some(member.address));
                 }
                 Err(error) if !error.is_without_effect() => return (Err(unknown(error)), None),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::super::super::group::{Group, GroupOptions, Storage};
 use super::super::super::remote::{RemoteAllocator, RemoteOptions};
@@ -35,7 +35,7 @@ pub(super) struct TestNode {
     pub(super) node_id: u64,
     member: Arc<AllocatorMember>,
     connections: Connections,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: JoinSet<()>,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -107,7 +107,8 @@ impl TestCluster {
         let server = RpcServer::new(Arc::clone(&member), None, connections.clone());
         let failure = Arc::new(Mutex::new(None));
         let (noted, listens_at) = (Arc::clone(&failure), address.clone());
-        let serving = tokio::spawn(async move {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
             // A port that was just left may take a moment to be free.
             let mut ticks = tokio::time::interval(Duration::from_millis(20));
             let listener = loop {
@@ -118,11 +119,10 @@ impl TestCluster {
             };
             server.run(listener).await;
         });
-        let running = tokio::spawn(async move {
+        tasks.spawn(async move {
             let Err(error) = task.run().await;
             *noted.lock().unwrap() = Some(error.to_string());
         });
-        let tasks = vec![serving, running];
         self.nodes.insert(node_id, TestNode { node_id, member, connections, tasks, failure });
         address
     }
@@ -143,10 +143,8 @@ impl TestCluster {
             group.stop().await;
         }
         node.connections.close().await;
-        for task in node.tasks {
-            task.abort();
-            let _ = task.await;
-        }
+        let mut tasks = node.tasks;
+        tasks.shutdown().await;
     }
 
     /// Cuts a running node off from the other members, for good.
