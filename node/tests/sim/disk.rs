@@ -17,8 +17,8 @@ use stint::cluster::group::Storage;
 use stint::cluster::types::{Entry, LogId, NodeId, SnapshotMeta, TypeConfig, Vote};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::log::SimLog;
 use self::log::SimDisk;
+pub(crate) use self::log::SimLog;
 use crate::history::{Event, History};
 use crate::random::Random;
 

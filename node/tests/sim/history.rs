@@ -1,9 +1,11 @@
 //! What happened, in the order in which it happened: the invariants hear of it at once, and its hash tells runs apart.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::fs::File;
 use std::hash::{Hash, Hasher};
+use std::io::{BufWriter, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,10 +38,8 @@ pub(crate) enum Event {
     Voted { node_id: u64, term: u64, candidate: u64, committed: bool },
     /// A member as it was found.
     Found(Observation),
-    /// A member gave up or stopped by itself.
-    GaveUp { node_id: u64, why: String },
-    /// What the nemesis or the operator did.
-    Done(String),
+    /// What the nemesis or the operator did, or a member that gave up; for the trace.
+    Note(#[expect(dead_code, reason = "it is read in the trace")] String),
 }
 
 /// A member's state, looked at from outside.
@@ -73,6 +73,7 @@ pub(crate) struct History(Arc<Mutex<Inner>>);
 
 struct Inner {
     now: Duration,
+    file: Option<BufWriter<File>>,
     hash: DefaultHasher,
     events: u64,
     last: VecDeque<String>,
@@ -84,9 +85,12 @@ struct Inner {
 }
 
 impl History {
-    pub(crate) fn new() -> Self {
+    /// A history that is also written to the file `trace`, if there is one.
+    pub(crate) fn new(trace: Option<&str>) -> Self {
+        let file = trace.map(|path| BufWriter::new(File::create(path).expect("the trace can be written")));
         Self(Arc::new(Mutex::new(Inner {
             now: Duration::ZERO,
+            file,
             hash: DefaultHasher::new(),
             events: 0,
             last: VecDeque::new(),
@@ -106,6 +110,9 @@ impl History {
         let mut inner = self.inner();
         let line = format!("{:>9.3} {event:?}", inner.now.as_secs_f64());
         line.hash(&mut inner.hash);
+        if let Some(file) = &mut inner.file {
+            writeln!(file, "{line}").expect("the trace can be written");
+        }
         inner.events += 1;
         if !matches!(event, Event::Found(_)) {
             inner.last.push_back(line);

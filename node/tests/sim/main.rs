@@ -26,13 +26,12 @@ const REPLAYED: u64 = 2;
 
 #[test]
 fn every_seed_keeps_every_invariant() {
-    let seeds = match seeds::variable("STINT_SIM_SEED") {
-        Some(seed) => seed..=seed,
-        None => 1..=seeds::variable("STINT_SIM_SEEDS").unwrap_or(SEEDS),
-    };
-    seeds::run_all(seeds, |seed| {
-        let outcome = seeds::hold(seed)?;
-        println!("seed {seed}: {} events in {:.1} s, trace {:016x}", outcome.trace.0, outcome.elapsed.as_secs_f64(), outcome.trace.1);
+    if let Some(seed) = seeds::this_one() {
+        println!("\n{}", seeds::run_here(seed));
+        return;
+    }
+    seeds::all(1..=seeds::wanted().unwrap_or(SEEDS), |seed| {
+        println!("{}", seeds::run_apart(seed)?);
         Ok(())
     });
 }
@@ -40,8 +39,8 @@ fn every_seed_keeps_every_invariant() {
 #[test]
 fn a_seed_has_one_trace() {
     // Other seeds than above: each run counts.
-    seeds::run_all(1_000_001..=1_000_000 + REPLAYED, |seed| {
-        let (first, second) = (seeds::hold(seed)?.trace, seeds::hold(seed)?.trace);
-        if first == second { Ok(()) } else { Err(format!("one run is {first:?}, the next {second:?}")) }
+    seeds::all(1_000_001..=1_000_000 + REPLAYED, |seed| {
+        let (first, second) = (seeds::run_apart(seed)?, seeds::run_apart(seed)?);
+        if first == second { Ok(()) } else { Err(format!("one run says {first:?}, the next {second:?}")) }
     });
 }

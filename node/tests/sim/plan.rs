@@ -50,7 +50,7 @@ impl Plan {
             latency: random.ms(4..=30),
             snapshot_every: random.between(20..=200),
             entries_kept: random.between(0..=20),
-            chaos: random.ms(8_000..=14_000),
+            chaos: random.ms(5_000..=10_000),
             wild_clocks: random.chance(20),
             crowded: random.chance(25),
         }

@@ -20,9 +20,9 @@ use crate::random::Random;
 use crate::raw::{GRANTS, RawHost};
 
 /// One step of the simulation: how coarse the network's time is.
-const TICK: Duration = Duration::from_millis(3);
+const TICK: Duration = Duration::from_millis(4);
 /// How many steps lie between two looks at the members; each tenth compares their states.
-const STEPS_PER_LOOK: u64 = 8;
+const STEPS_PER_LOOK: u64 = 6;
 /// How long the cluster may take to be founded and made ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long members may take to have applied the same, once nobody wants anything any more.
@@ -52,8 +52,8 @@ pub(crate) struct World {
     quiet: Arc<AtomicBool>,
 }
 
-/// Runs one seed.
-pub(crate) fn run(seed: u64) -> Outcome {
+/// Runs one seed; every event is written to the file `trace`, if there is one.
+pub(crate) fn run(seed: u64, trace: Option<&str>) -> Outcome {
     let mut random = Random::of(seed);
     let plan = Arc::new(Plan::draw(&mut random));
     let mut sim = turmoil::Builder::new()
@@ -66,7 +66,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         .enable_random_order()
         .tcp_capacity(4_096)
         .build();
-    let world = World::new(plan, &mut random);
+    let world = World::new(plan, &mut random, History::new(trace));
     world.register(&mut sim);
     let nemesis = Nemesis::new(&world, random.fork());
     let violation = world.drive(&mut sim, nemesis).err();
@@ -75,9 +75,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
 }
 
 impl World {
-    fn new(plan: Arc<Plan>, random: &mut Random) -> Self {
-        let (history, quiet) = (History::new(), Arc::new(AtomicBool::new(false)));
-        history.record(Event::Done(format!("{plan:?}")));
+    fn new(plan: Arc<Plan>, random: &mut Random, history: History) -> Self {
+        let quiet = Arc::new(AtomicBool::new(false));
+        history.record(Event::Note(format!("{plan:?}")));
         let clock = |random: &mut Random| SimClock::new(random.around_zero(DRIFT_PPM), random.around_zero(SKEW_MS));
         let allocators: Vec<_> = (plan.allocators.iter())
             .map(|name| AllocatorHost::new(name, clock(random), &plan, &history, random.fork()))

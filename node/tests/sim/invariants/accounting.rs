@@ -68,7 +68,10 @@ impl Accounting {
             }
         }
         if found.audit_violations > 0 {
-            return Err(format!("the audit of member {} found {} contradictions", found.node_id, found.audit_violations));
+            return Err(format!(
+                "the audit of member {} found {} contradictions",
+                found.node_id, found.audit_violations
+            ));
         }
         Ok(())
     }

@@ -50,7 +50,8 @@ impl WorkerWindowsDisjoint {
     fn leased(&mut self, lease: &WorkerLease) -> Result<(), String> {
         let (from, until) = (lease.not_before_ms, lease.lease_until_ms);
         let windows = self.windows.entry(lease.worker).or_default();
-        let other = windows.iter().find(|(number, window)| **number != lease.lease && from < window.1 && window.0 < until);
+        let other =
+            windows.iter().find(|(number, window)| **number != lease.lease && from < window.1 && window.0 < until);
         if let Some((number, window)) = other {
             return Err(format!("{lease:?} overlaps lease {} of the same worker, {window:?}", number.0));
         }

@@ -65,7 +65,7 @@ impl Surgery {
             (2, None) => Some(Step::Remove { host, replace: false }),
             _ => Some(self.lose_volume(world, sim, host)),
         };
-        world.history.record(Event::Done(format!("surgery: {:?}", self.step)));
+        world.history.record(Event::Note(format!("surgery: {:?}", self.step)));
     }
 
     /// Does the next step, once the one before is done.
@@ -85,7 +85,11 @@ impl Surgery {
                     let what = "an empty volume took the place of a lost one under its number".to_owned();
                     world.history.violate(replicas_agree::NAME, what);
                 }
-                if sim.elapsed() < until { self.tempt(world, step, host) } else { Some(Step::Remove { host, replace: true }) }
+                if sim.elapsed() < until {
+                    self.tempt(world, step, host)
+                } else {
+                    Some(Step::Remove { host, replace: true })
+                }
             }
             Step::Remove { host, replace } => match outcome {
                 Some(Ok(())) => self.removed(world, sim, host, replace),
@@ -120,12 +124,17 @@ impl Surgery {
     fn lose_volume(&mut self, world: &World, sim: &mut Sim<'_>, host: usize) -> Step {
         let node_id = self.members[&host];
         let bootstrap = self.random.chance(60);
-        self.set_up(world, sim, host, Setup {
-            node_id,
-            platter: Platter::empty(node_id, self.random.clone(), &world.history),
-            bootstrap,
-            may_give_up: true,
-        });
+        self.set_up(
+            world,
+            sim,
+            host,
+            Setup {
+                node_id,
+                platter: Platter::empty(node_id, self.random.clone(), &world.history),
+                bootstrap,
+                may_give_up: true,
+            },
+        );
         Step::Lost { host, until: sim.elapsed() + self.random.ms(200..=3_000) }
     }
 
