@@ -326,13 +326,8 @@ impl<L: RaftLogStorage<TypeConfig> + Debug> MemberTask<L> {
 /// a node that it would refuse otherwise.
 pub(super) async fn ask(peers: &Peers, address: &str) -> Result<Hello, CallError> {
     let headers = Caller { secret: peers.caller().secret, ..Caller::default() }.headers(None);
-    let call = Call {
-        path: path::HELLO,
-        headers,
-        body: bytes::Bytes::new(),
-        deadline: ANSWERED_WITHIN,
-        max_answer: MAX_HELLO,
-    };
+    let call =
+        Call { path: path::HELLO, headers, body: bytes::Bytes::new(), deadline: ANSWERED_WITHIN, max_answer: MAX_HELLO };
     let answer = peers.call_address(address, call).await?;
     serde_json::from_slice(&answer)
         .map_err(|error| CallError::Answer { address: address.to_owned(), problem: error.to_string() })

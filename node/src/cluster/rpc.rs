@@ -31,8 +31,8 @@ use super::types::TypeConfig;
 use crate::ports::coordination::{Allocator, CoordinationError, MemberChange, MemberError};
 use crate::ports::error_chain::Chain;
 
-pub(super) use caller::{CLUSTER, FORWARDED, SECRET, SENDER, TARGET};
 pub use caller::{Caller, ClusterSecret, Incarnation};
+pub(super) use caller::{CLUSTER, FORWARDED, SECRET, SENDER, TARGET};
 pub(super) use channel::{Call, put};
 pub use channel::{CallError, Channel};
 pub use refusal::{Refusal, RefusalKind};
@@ -132,9 +132,7 @@ async fn admit_member(request: Request, next: Next) -> Response {
     let headers = request.headers();
     match [CLUSTER, SENDER, TARGET].iter().find(|name| !headers.contains_key(**name)) {
         None => next.run(request).await,
-        Some(missing) => {
-            Refusal::new(RefusalKind::Message, format!("a member's call names its {missing}")).into_response()
-        }
+        Some(missing) => Refusal::new(RefusalKind::Message, format!("a member's call names its {missing}")).into_response(),
     }
 }
 

@@ -87,9 +87,9 @@ impl Group {
             let call = self.peers.peer(leader, &member).call(path::SUBMIT, command.encode(), left, MAX_REPLY).await;
             let error = match call.map(|answer| unseal::<SubmitAnswer>(&answer)) {
                 Ok(answer) => {
-                    let reply = answer
-                        .map_err(|error| unknown(error))
-                        .and_then(|answer| Reply::decode(&answer.reply).map_err(|error| unknown(error)));
+                    let reply = answer.map_err(|error| unknown(error)).and_then(|answer| {
+                        Reply::decode(&answer.reply).map_err(|error| unknown(error))
+                    });
                     return (reply, Some(member.address));
                 }
                 Err(error) if !error.is_without_effect() => return (Err(unknown(error)), None),
