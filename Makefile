@@ -1,6 +1,6 @@
 # The targets that people and CI use. `make verify` only reads; `make fix` mends.
 
-.PHONY: test verify fix tools openapi bench bench-http
+.PHONY: test verify fix tools openapi bench bench-http chaos chaos-short
 
 ## Installs what the tests need (where it can), and runs them all.
 test: tools
@@ -11,6 +11,7 @@ verify:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(MAKE) test
+	$(MAKE) chaos-short
 
 ## Formats, and mends what clippy can mend.
 fix:
@@ -32,3 +33,13 @@ bench:
 ## Measures redirects and creates over HTTP, beside nginx.
 bench-http:
 	.ci/bench
+
+## Breaks a real cluster under load in every way it should survive, several times each: at most ten minutes.
+chaos: tools
+	cargo build --bin stint --example chaos
+	cargo run --quiet --example chaos
+
+## Each of those faults once: at most two minutes.
+chaos-short: tools
+	cargo build --bin stint --example chaos
+	cargo run --quiet --example chaos -- --short

@@ -7,6 +7,8 @@ pub mod audit;
 mod bootstrap;
 mod codec;
 pub mod disk;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod group;
 pub mod log_store;
 pub mod member;

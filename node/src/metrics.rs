@@ -6,6 +6,7 @@
 mod http;
 mod ids;
 mod links;
+mod raft;
 mod snowflake;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 pub use http::{HttpMetrics, Method};
 pub use ids::IdMetrics;
 pub use links::LinkMetrics;
+pub use raft::RaftMetrics;
 pub use snowflake::{Discard, SnowflakeMetrics};
 
 /// Bounds of all durations, in seconds: from a cache hit to a time-out.

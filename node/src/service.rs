@@ -2,11 +2,13 @@
 
 pub mod batch;
 pub mod create;
+pub mod decode_ids;
 pub mod fence;
 pub mod health;
 pub mod issue_ids;
 pub mod keys;
 pub mod links;
+pub mod namespaces;
 pub mod own_host;
 pub mod resolve;
 mod single_flight;

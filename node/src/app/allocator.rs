@@ -1,6 +1,7 @@
 //! `stint allocator`: one member of the group that grants ids.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use super::frontend::{Frontend, bind_admin};
 use super::{CLOSED_WITHIN, Surroundings};
 use crate::cluster::group::{GroupOptions, Storage};
 use crate::cluster::log_store::LogStore;
-use crate::cluster::member::{AllocatorMember, MemberOptions, MemberTask};
+use crate::cluster::member::{AllocatorMember, MemberFailure, MemberOptions, MemberTask};
 use crate::cluster::rpc::RpcServer;
 use crate::cluster::transport::Connections;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::http::server::bind;
 use crate::lifecycle::Tasks;
-use crate::metrics::Registry;
+use crate::metrics::{RaftMetrics, Registry};
 use crate::ports::error_chain::Chain;
 use crate::ports::spawn::Spawn;
 use crate::service::health::Health;
@@ -60,7 +61,9 @@ pub fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -
     let dir = DataDir::open(&config.cluster.data_dir)?;
     let registry = Registry::new()?;
     let connections = Connections::default();
-    let group = GroupOptions::new(Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let mut group = GroupOptions::new(Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let raft_metrics = RaftMetrics::new(&registry);
+    group.metrics = Some(raft_metrics.clone());
     let storage = Storage::open(&dir.raft(), config.cluster.node_id, &group).context("the allocator can't start")?;
     let options = member_options(config, bootstrap, group);
     let (member, task) = AllocatorMember::new(storage, dialer(tls.clone()), connections.clone(), options);
@@ -69,7 +72,8 @@ pub fn start_allocator(config: &Config, bootstrap: bool, around: Surroundings) -
     let server = RpcServer::new(Arc::clone(&member), tls, connections.clone());
     listen(&background, server, listener)?;
     let failure = Arc::new(OnceLock::new());
-    run(&background, task, Arc::clone(&failure));
+    run(&background, task, Arc::clone(&failure), config.cluster.data_dir.clone());
+    report(&background, Arc::clone(&member), raft_metrics);
     let mut frontend = Frontend::new(config);
     let health = Health::new(Arc::clone(&member) as _);
     let admin_address = frontend.serve_admin(admin_listener, &registry, health, &around)?;
@@ -96,13 +100,31 @@ fn listen(background: &Tasks, server: RpcServer, listener: TcpListener) -> anyho
 }
 
 /// A member that can't go on is of no use: the process ends, so that a person or whoever started it notices.
-fn run(background: &Tasks, task: MemberTask<LogStore>, failure: Arc<OnceLock<String>>) {
+fn run(background: &Tasks, task: MemberTask<LogStore>, failure: Arc<OnceLock<String>>, data_dir: PathBuf) {
     let stop = background.stopping();
     background.start("allocator", async move {
         tokio::select! {
             Err(error) = task.run() => {
-                let _ = failure.set(Chain(&error).to_string());
+                let cause = Chain(&error);
+                let _ = failure.set(match &error {
+                    MemberFailure::Open(_) => format!(
+                        "the allocator's data in {} can't be used; start the version of stint that wrote it, restore the \
+                         directory from a backup, or replace this member: {cause}",
+                        data_dir.display()
+                    ),
+                    MemberFailure::Refused(_) | MemberFailure::Stopped(_) => cause.to_string(),
+                });
             }
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+fn report(background: &Tasks, member: Arc<AllocatorMember>, metrics: RaftMetrics) {
+    let stop = background.stopping();
+    background.start("raft metrics", async move {
+        tokio::select! {
+            () = async { member.running().await.report(&metrics).await } => {}
             () = stop.cancelled() => {}
         }
     });
@@ -133,10 +155,11 @@ impl AllocatorNode {
         let drained = self.frontend.stop().await;
         let finished = self.background.finish(self.frontend.deadline()).await;
         let closed = tokio::time::timeout(CLOSED_WITHIN, async {
+            // Calls first: the core calls each that still comes to it an error, although all is well.
+            self.connections.close().await;
             if let Some(group) = self.member.group() {
                 group.stop().await;
             }
-            self.connections.close().await;
         });
         drained & finished & closed.await.is_ok()
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::http::StatusCode;
 use stint_idgen::{CodeKey, Key, KeyCodec};
+use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
 use crate::cache::memory::MemoryLinkCache;
@@ -18,15 +19,18 @@ use crate::lifecycle::Tasks;
 use crate::metrics::{HttpMetrics, LinkMetrics, Registry};
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::random_128;
+use crate::ports::id_source::{KeySource, SnowflakeIssuer};
 use crate::ports::key_store::KeyStore;
 use crate::ports::link_store::{CreateOutcome, LinkStore, NewLink, VisitOutcome};
 use crate::ports::spawn::Spawn;
 use crate::service::batch::Batcher;
 use crate::service::create::CreateLinks;
+use crate::service::decode_ids::DecodeIds;
 use crate::service::health::Health;
 use crate::service::issue_ids::IssueIds;
 use crate::service::keys::ManageKeys;
 use crate::service::links::{Edit, Edited, ManageLinks, make_edits};
+use crate::service::namespaces::ManageNamespaces;
 use crate::service::own_host::OwnHost;
 use crate::service::resolve::ResolveLinks;
 
@@ -38,12 +42,24 @@ pub(super) struct Parts<'a> {
     pub(super) allocator: Arc<dyn Allocator>,
     pub(super) store: Arc<dyn LinkStore>,
     pub(super) keys: Arc<dyn KeyStore>,
-    pub(super) ids: Arc<RaftIds>,
+    pub(super) ids: Ids,
     pub(super) health: Health,
     pub(super) code_key: &'a CodeKey,
     pub(super) bootstrap: ApiKeyHash,
     pub(super) registry: &'a Registry,
     pub(super) background: &'a Tasks,
+    /// Cancelled when the servers stop.
+    pub(super) stopping: CancellationToken,
+}
+
+/// Where ids come from.
+pub(super) struct Ids {
+    /// The keys of links.
+    pub(super) keys: Arc<dyn KeySource>,
+    /// The ids of namespaces.
+    pub(super) namespaces: Arc<RaftIds>,
+    /// The ids of the namespace `snowflake`, if there are any.
+    pub(super) snowflakes: Option<Arc<dyn SnowflakeIssuer>>,
 }
 
 /// The use cases, over `parts`.
@@ -54,7 +70,7 @@ pub(super) fn assemble(
     settings: HttpSettings,
     around: &Surroundings,
 ) -> Api {
-    let Parts { allocator, store, keys, ids, health, code_key, bootstrap, registry, background } = parts;
+    let Parts { allocator, store, keys, ids, health, code_key, bootstrap, registry, background, stopping } = parts;
     let clock = Arc::clone(&around.clock);
     let codec = Arc::new(KeyCodec::new(code_key));
     let cache = Arc::new(MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&clock)));
@@ -71,7 +87,7 @@ pub(super) fn assemble(
     let process = u32::from_be_bytes(random_128(&*around.entropy)[..4].try_into().expect("four bytes"));
     Api {
         create: CreateLinks::new(
-            Arc::clone(&ids) as _,
+            ids.keys,
             Arc::clone(&store),
             writes,
             cache,
@@ -88,7 +104,12 @@ pub(super) fn assemble(
             Arc::clone(&clock),
         ),
         resolve,
-        ids: IssueIds::new(ids),
+        ids: match ids.snowflakes {
+            Some(snowflakes) => IssueIds::new(Arc::clone(&ids.namespaces) as _).with_snowflakes(snowflakes),
+            None => IssueIds::new(Arc::clone(&ids.namespaces) as _),
+        },
+        namespaces: ManageNamespaces::new(ids.namespaces, Arc::clone(&allocator)),
+        decode: DecodeIds::new(Arc::clone(&allocator), Arc::clone(&codec)),
         keys: ManageKeys::new(keys, Some(bootstrap), Arc::clone(&clock), Arc::clone(&around.entropy)),
         health,
         allocator,
@@ -99,6 +120,7 @@ pub(super) fn assemble(
         settings,
         request_ids: RequestIds::new(process),
         body_budget: BodyBudget::default(),
+        stopping,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use stint_idgen::CodeKey;
 
-use super::api::{Parts, assemble, http_settings, id_options, own_host};
+use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host};
 use super::frontend::{Frontend, bind_admin, bind_public};
 use super::{CLOSED_WITHIN, Surroundings};
 use crate::cluster::group::{Group, GroupOptions};
@@ -16,7 +16,7 @@ use crate::data_dir::{DataDir, Kept};
 use crate::domain::access::ApiKeyHash;
 use crate::ids::raft::{RaftIds, links_spec};
 use crate::lifecycle::Tasks;
-use crate::metrics::{IdMetrics, Registry};
+use crate::metrics::{IdMetrics, RaftMetrics, Registry};
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::Entropy;
 use crate::ports::link_store::FenceStore;
@@ -65,7 +65,9 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
     let code_key = read_code_key(config, &dir, &*around.entropy)?;
     let admin_key = read_admin_key(config, &dir, &*around.entropy)?;
 
-    let group = Arc::new(open_group(&dir, config, &around).await?);
+    let registry = Registry::new()?;
+    let raft_metrics = RaftMetrics::new(&registry);
+    let group = Arc::new(open_group(&dir, config, raft_metrics.clone(), &around).await?);
     let store = match open_store(&dir, &code_key, &*group, repair_ids).await {
         Ok(store) => store,
         Err(error) => {
@@ -74,25 +76,26 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
         }
     };
 
-    let registry = Registry::new()?;
     let background = Tasks::default();
     let ids = Arc::new(start_ids(config, &group, &store, &registry, &background, &around));
     let parts = Parts {
         allocator: Arc::clone(&group) as _,
         store: Arc::clone(&store) as _,
         keys: Arc::clone(&store) as _,
-        ids,
+        ids: Ids { keys: Arc::clone(&ids) as _, namespaces: ids, snowflakes: None },
         health: Health::new(Arc::clone(&group) as _).with_store(Arc::clone(&store) as _),
         code_key: &code_key,
         bootstrap: ApiKeyHash::of(&admin_key.text),
         registry: &registry,
         background: &background,
+        stopping: frontend.stopping(),
     };
     let api = assemble(config, parts, &own, http_settings(config, Role::Dev, &public_url), &around);
     let health = api.health.clone();
     let address = frontend.serve("public port", listener, http::router(Arc::new(api)))?;
     let admin_address = frontend.serve_admin(admin_listener, &registry, health, &around)?;
     start_housekeeping(&background, &registry, &store, &group, &around);
+    report(&background, Arc::clone(&group), raft_metrics);
     Ok(DevNode {
         address,
         admin_address,
@@ -142,9 +145,14 @@ fn read_code_key(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> anyho
     text.parse().with_context(|| format!("the code key ({origin})"))
 }
 
-async fn open_group(dir: &DataDir, config: &Config, around: &Surroundings) -> anyhow::Result<Group> {
+async fn open_group(
+    dir: &DataDir,
+    config: &Config,
+    metrics: RaftMetrics,
+    around: &Surroundings,
+) -> anyhow::Result<Group> {
     let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
-    let options = GroupOptions::new(clock, entropy);
+    let options = GroupOptions { metrics: Some(metrics), ..GroupOptions::new(clock, entropy) };
     Group::open_alone(&dir.raft(), config.cluster.node_id, options).await.context("the allocator can't start")
 }
 
@@ -186,6 +194,17 @@ fn start_ids(
         Arc::clone(&around.entropy),
         Arc::new(background.clone()),
     )
+}
+
+/// Keeps the metrics of the group of one up to date.
+fn report(background: &Tasks, group: Arc<Group>, metrics: RaftMetrics) {
+    let stop = background.stopping();
+    background.start("raft metrics", async move {
+        tokio::select! {
+            () = group.report(&metrics) => {}
+            () = stop.cancelled() => {}
+        }
+    });
 }
 
 fn start_housekeeping(

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
 use crate::admin::{self, Admin};
@@ -93,6 +94,11 @@ impl Frontend {
     /// How long what is left may take once no port is open any more.
     pub(super) const fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// Cancelled when the servers stop.
+    pub(super) fn stopping(&self) -> CancellationToken {
+        self.servers.stopping()
     }
 
     /// Resolves when a server ended although nobody asked it to.

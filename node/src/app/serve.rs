@@ -10,14 +10,15 @@ use anyhow::Context;
 use stint_idgen::CodeKey;
 
 use super::Surroundings;
-use super::api::{Parts, assemble, http_settings, id_options, own_host};
+use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host};
 use super::coordination::allocators_client;
 use super::frontend::{Frontend, bind_admin, bind_public};
-use crate::config::{Config, Role};
+use crate::config::{Config, IdSourceKind, Role};
 use crate::domain::access::ApiKeyHash;
 use crate::ids::raft::RaftIds;
+use crate::ids::snowflake::{CrateGenerators, SnowflakeIds, SnowflakeOptions};
 use crate::lifecycle::Tasks;
-use crate::metrics::{IdMetrics, Registry};
+use crate::metrics::{IdMetrics, Registry, SnowflakeMetrics};
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::{Entropy, random_128};
 use crate::ports::error_chain::Chain;
@@ -69,16 +70,10 @@ fn start_over(config: &Config, allocator: Arc<dyn Allocator>, around: &Surroundi
 
     let registry = Registry::new()?;
     let background = Tasks::default();
-    let ids = Arc::new(RaftIds::without_links(
-        Arc::clone(&allocator),
-        id_options(config, format!("serve {}", listener.local_addr()?)),
-        IdMetrics::new(&registry, "raft"),
-        Arc::clone(&around.clock),
-        Arc::clone(&around.entropy),
-        Arc::new(background.clone()),
-    ));
+    let label = format!("serve {}", listener.local_addr()?);
+    let ids = start_ids(config, label, &allocator, &registry, &background, around);
     tracing::warn!("no database is configured: this node serves ids only, its links answer 503");
-    let health = Health::new(Arc::clone(&allocator)).with_ids(Arc::new(AtHand(Arc::clone(&ids))));
+    let health = Health::new(Arc::clone(&allocator)).with_ids(Arc::new(AtHand(Arc::clone(&ids.namespaces))));
     let parts = Parts {
         allocator: Arc::clone(&allocator),
         store: Arc::new(NoDatabase),
@@ -89,6 +84,7 @@ fn start_over(config: &Config, allocator: Arc<dyn Allocator>, around: &Surroundi
         bootstrap: ApiKeyHash::of(admin_key.expose()),
         registry: &registry,
         background: &background,
+        stopping: frontend.stopping(),
     };
     let api = assemble(config, parts, &own, http_settings(config, Role::Serve, &public_url), around);
     let address = frontend.serve("public port", listener, http::router(Arc::new(api)))?;
@@ -96,6 +92,38 @@ fn start_over(config: &Config, allocator: Arc<dyn Allocator>, around: &Surroundi
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
     look_for_allocators(&background, allocator);
     Ok(ServeNode { address, admin_address, public_url, frontend, background })
+}
+
+/// Ranges of namespaces, and Snowflake ids if they are asked for.
+fn start_ids(
+    config: &Config,
+    label: String,
+    allocator: &Arc<dyn Allocator>,
+    registry: &Registry,
+    background: &Tasks,
+    around: &Surroundings,
+) -> Ids {
+    let namespaces = Arc::new(RaftIds::without_links(
+        Arc::clone(allocator),
+        id_options(config, label.clone()),
+        IdMetrics::new(registry, "raft"),
+        Arc::clone(&around.clock),
+        Arc::clone(&around.entropy),
+        Arc::new(background.clone()),
+    ));
+    if config.ids.source != IdSourceKind::Snowflake {
+        return Ids { keys: Arc::clone(&namespaces) as _, namespaces, snowflakes: None };
+    }
+    let snowflakes = Arc::new(SnowflakeIds::start(
+        Arc::clone(allocator),
+        SnowflakeOptions { label, ..SnowflakeOptions::default() },
+        Arc::new(CrateGenerators),
+        SnowflakeMetrics::new(registry),
+        Arc::clone(&around.clock),
+        Arc::clone(&around.entropy),
+        background,
+    ));
+    Ids { keys: Arc::clone(&snowflakes) as _, namespaces, snowflakes: Some(snowflakes) }
 }
 
 impl ServeNode {

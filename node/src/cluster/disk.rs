@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use metrics::Histogram;
 use sha2::{Digest, Sha256};
 
 use super::types::{Member, NodeId};
@@ -56,6 +57,9 @@ pub trait MemberDisk: Debug + Send + Sync + 'static {
 
     /// The counters.
     fn stats(&self) -> WriterStats;
+
+    /// Measures each write from now on.
+    fn measure(&self, writes: Histogram);
 
     /// Remembers to which cluster the data belongs; done once it is on disk.
     ///

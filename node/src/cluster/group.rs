@@ -5,6 +5,7 @@
 
 mod members;
 mod proposal;
+mod reporting;
 
 #[cfg(test)]
 mod tests;
@@ -12,14 +13,16 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use openraft::async_runtime::WatchReceiver;
 use openraft::storage::RaftLogStorage;
-use openraft::{Config, SnapshotPolicy};
+use openraft::{Config, Instant as _, SnapshotPolicy};
 use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
+use tokio::time::Instant;
 
 pub(super) use self::members::{CHANGED_WITHIN, MAX_STATUS};
 use self::proposal::Leadership;
@@ -30,6 +33,7 @@ use super::log_store::{LogStore, OpenLog, StoreError};
 use super::network::Peers;
 use super::state_machine::{SnapshotStore, StateMachine};
 use super::types::{Member, NodeId, Raft, SeededRuntime, Snapshot, TypeConfig};
+use crate::metrics::RaftMetrics;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::{
     Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError, MemberStatus, NamespaceStatus,
@@ -43,6 +47,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the first start of a group of one may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A leader that was not heard of for this long is none: twenty heartbeats, and more than any election takes.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+
 /// How a member runs.
 #[derive(Clone, Debug)]
 pub struct GroupOptions {
@@ -52,6 +59,8 @@ pub struct GroupOptions {
     pub snapshot_every: u64,
     /// Entries kept behind a snapshot, so that a member a little behind needs no snapshot.
     pub entries_kept: u64,
+    /// What is measured, if anything.
+    pub metrics: Option<RaftMetrics>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for identities and election timeouts.
@@ -61,7 +70,14 @@ pub struct GroupOptions {
 impl GroupOptions {
     /// Default times and sizes.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { submit_timeout: Duration::from_secs(3), snapshot_every: 5_000, entries_kept: 1_000, clock, entropy }
+        Self {
+            submit_timeout: Duration::from_secs(3),
+            snapshot_every: 5_000,
+            entries_kept: 1_000,
+            metrics: None,
+            clock,
+            entropy,
+        }
     }
 }
 
@@ -128,6 +144,11 @@ pub struct Group {
     state: StateMachine,
     peers: Peers,
     leadership: Mutex<Option<Leadership>>,
+    /// Stamps kept back in terms before the current one.
+    stamps_refused: AtomicU64,
+    metrics: Option<RaftMetrics>,
+    /// When a leader was last heard by this member.
+    leader_heard: Mutex<Option<Instant>>,
     submit_timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -176,6 +197,9 @@ impl Group {
     ) -> Result<Self, OpenError> {
         let Storage { log, snapshots, disk, identity } = storage;
         let cluster = identity.cluster.clone().expect("the caller has seen to it");
+        if let Some(metrics) = &options.metrics {
+            disk.measure(metrics.fsync_duration.clone());
+        }
         let state = StateMachine::restore(snapshots).map_err(OpenError::Snapshot)?;
         let config = Arc::new(config(&options)?);
         let seed = u64::from_be_bytes(random_128(&*options.entropy)[..8].try_into().expect("eight bytes"));
@@ -189,6 +213,9 @@ impl Group {
             state,
             peers,
             leadership: Mutex::new(None),
+            stamps_refused: AtomicU64::new(0),
+            metrics: options.metrics,
+            leader_heard: Mutex::new(None),
             submit_timeout: options.submit_timeout,
             clock: options.clock,
         };
@@ -273,6 +300,23 @@ impl Group {
         StateMachine::check(snapshot)
     }
 
+    /// Notes that the leader called.
+    pub(super) fn hear_leader(&self) {
+        *self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether the leader that the core names leads: a core that has stopped, or that waits for a quorum, still remembers
+    /// the last one.
+    fn is_led(&self, metrics: &openraft::RaftMetrics<TypeConfig>) -> bool {
+        let is_alone = metrics.membership_config.voter_ids().nth(1).is_none();
+        let silence = if metrics.current_leader == Some(metrics.id) {
+            metrics.last_quorum_acked.as_ref().map(|acked| acked.elapsed())
+        } else {
+            self.leader_heard.lock().unwrap_or_else(PoisonError::into_inner).map(|heard| heard.elapsed())
+        };
+        metrics.running_state.is_ok() && (is_alone || silence.is_some_and(|silence| silence < HEARD_WITHIN))
+    }
+
     /// Whose data this is.
     pub const fn identity(&self) -> &Identity {
         &self.identity
@@ -309,8 +353,7 @@ impl Allocator for Group {
         Ok(ClusterStatus {
             cluster_id: self.cluster.id.to_string(),
             node_id: self.identity.node_id,
-            // A core that has stopped still remembers who led.
-            leader: metrics.current_leader.filter(|_| metrics.running_state.is_ok()),
+            leader: metrics.current_leader.filter(|_| self.is_led(&metrics)),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index,
             last_applied_index,
@@ -339,11 +382,12 @@ fn config(options: &GroupOptions) -> Result<Config, OpenError> {
     let config = Config {
         cluster_name: "stint".to_owned(),
         heartbeat_interval: 50,
+        // A leader that is gone is replaced after its lease, which is the longest timeout, and one timeout more.
         election_timeout_min: 150,
-        election_timeout_max: 300,
+        election_timeout_max: 250,
         enable_pre_vote: Some(true),
         // Twice the longest election timeout: with five voters a leader that lost its quorum must notice it.
-        quorum_loss_probe_interval: Some(600),
+        quorum_loss_probe_interval: Some(500),
         // A restarted leader campaigns again, so that each leadership is a term of its own, with its own stamps.
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every),

@@ -4,6 +4,7 @@
 //! (group commit); a write is acknowledged only after that; a reader sees an entry as soon as it was handed over.
 
 mod disk;
+mod trial;
 mod view;
 mod writer;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use metrics::Histogram;
 use openraft::storage::{LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use redb::StorageBackend;
@@ -161,6 +163,10 @@ impl MemberDisk for LogDisk {
 
     fn stats(&self) -> WriterStats {
         self.store.shared.health.stats()
+    }
+
+    fn measure(&self, writes: Histogram) {
+        self.store.shared.health.measure(writes);
     }
 
     async fn join_cluster(&self, cluster: Cluster) -> io::Result<()> {

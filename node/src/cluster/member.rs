@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use http::HeaderMap;
 use openraft::storage::RaftLogStorage;
 use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{SetOnce, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use super::bootstrap::{Decision, Hello, decide};
@@ -67,7 +67,7 @@ pub enum MemberFailure {
 pub struct AllocatorMember {
     identity: Identity,
     options: MemberOptions,
-    group: OnceLock<Arc<Group>>,
+    group: SetOnce<Arc<Group>>,
     joins: mpsc::Sender<Join>,
     waiting_for: Mutex<String>,
 }
@@ -97,7 +97,7 @@ impl AllocatorMember {
         let member = Arc::new(Self {
             identity: storage.identity.clone(),
             options,
-            group: OnceLock::new(),
+            group: SetOnce::new(),
             joins: sender,
             waiting_for: Mutex::new("starting".to_owned()),
         });
@@ -112,6 +112,11 @@ impl AllocatorMember {
     /// The group, once this node is in one.
     pub fn group(&self) -> Option<&Arc<Group>> {
         self.group.get()
+    }
+
+    /// The group, as soon as this node is in one.
+    pub async fn running(&self) -> &Arc<Group> {
+        self.group.wait().await
     }
 
     /// Why the node is in no group yet.
@@ -326,8 +331,13 @@ impl<L: RaftLogStorage<TypeConfig> + Debug> MemberTask<L> {
 /// a node that it would refuse otherwise.
 pub(super) async fn ask(peers: &Peers, address: &str) -> Result<Hello, CallError> {
     let headers = Caller { secret: peers.caller().secret, ..Caller::default() }.headers(None);
-    let call =
-        Call { path: path::HELLO, headers, body: bytes::Bytes::new(), deadline: ANSWERED_WITHIN, max_answer: MAX_HELLO };
+    let call = Call {
+        path: path::HELLO,
+        headers,
+        body: bytes::Bytes::new(),
+        deadline: ANSWERED_WITHIN,
+        max_answer: MAX_HELLO,
+    };
     let answer = peers.call_address(address, call).await?;
     serde_json::from_slice(&answer)
         .map_err(|error| CallError::Answer { address: address.to_owned(), problem: error.to_string() })

@@ -23,9 +23,7 @@ use super::rpc::{
     AuditQuestion, Call, CallError, Caller, Channel, ClusterSecret, OriginQuestion, RefusalKind, SubmitAnswer, path,
 };
 use super::transport::{Connections, Dial};
-use crate::ports::coordination::{
-    Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError,
-};
+use crate::ports::coordination::{Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError};
 use crate::ports::error_chain::Chain;
 
 /// How long one member is waited for before another is asked.

@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use serde::{Deserialize, Serialize};
 use stint_idgen::allocator::{AuditRecord, Command, NamespaceName};
 
@@ -31,8 +31,8 @@ use super::types::TypeConfig;
 use crate::ports::coordination::{Allocator, CoordinationError, MemberChange, MemberError};
 use crate::ports::error_chain::Chain;
 
-pub use caller::{Caller, ClusterSecret, Incarnation};
 pub(super) use caller::{CLUSTER, FORWARDED, SECRET, SENDER, TARGET};
+pub use caller::{Caller, ClusterSecret, Incarnation};
 pub(super) use channel::{Call, put};
 pub use channel::{CallError, Channel};
 pub use refusal::{Refusal, RefusalKind};
@@ -132,37 +132,43 @@ async fn admit_member(request: Request, next: Next) -> Response {
     let headers = request.headers();
     match [CLUSTER, SENDER, TARGET].iter().find(|name| !headers.contains_key(**name)) {
         None => next.run(request).await,
-        Some(missing) => Refusal::new(RefusalKind::Message, format!("a member's call names its {missing}")).into_response(),
+        Some(missing) => {
+            Refusal::new(RefusalKind::Message, format!("a member's call names its {missing}")).into_response()
+        }
     }
 }
 
 async fn append(State(member): Member, body: Bytes) -> Answer {
-    let group = member.running()?;
+    let group = member.group_or_refusal()?;
     let request = read::<AppendEntriesRequest<TypeConfig>>(&body)?;
-    group.raft().append_entries(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+    let answer = group.raft().append_entries(request).await.map_err(|error| stopped(&error))?;
+    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+        group.hear_leader();
+    }
+    Ok(answer.encode().into())
 }
 
 async fn vote(State(member): Member, body: Bytes) -> Answer {
-    let group = member.running()?;
+    let group = member.group_or_refusal()?;
     let request = read::<VoteRequest<TypeConfig>>(&body)?;
     group.raft().vote(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
 }
 
 async fn pre_vote(State(member): Member, body: Bytes) -> Answer {
-    let group = member.running()?;
+    let group = member.group_or_refusal()?;
     let request = read::<VoteRequest<TypeConfig>>(&body)?;
     group.raft().pre_vote(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
 }
 
 async fn transfer(State(member): Member, body: Bytes) -> Answer {
-    let group = member.running()?;
+    let group = member.group_or_refusal()?;
     let request = read::<TransferLeaderRequest<TypeConfig>>(&body)?;
     let answer = group.raft().handle_transfer_leader(request).await;
     answer.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
 }
 
 async fn snapshot(State(member): Member, body: Bytes) -> Answer {
-    let group = member.running()?;
+    let group = member.group_or_refusal()?;
     let SnapshotRequest { vote, snapshot } = read(&body)?;
     group.check_snapshot(&snapshot).map_err(|error| Refusal::new(RefusalKind::Message, Chain(&error).to_string()))?;
     let answer = group.raft().install_full_snapshot(vote, snapshot).await;
@@ -180,7 +186,7 @@ async fn join(State(member): Member, body: Bytes) -> Answer {
 }
 
 async fn submit(State(member): Member, headers: HeaderMap, body: Bytes) -> Answer {
-    let group = member.running()?;
+    let group = member.group_or_refusal()?;
     let command = Command::decode(&body).map_err(|error| unreadable(&error))?;
     let (reply, leader) = if headers.contains_key(FORWARDED) {
         (group.submit_here(command).await, None)
@@ -193,7 +199,7 @@ async fn submit(State(member): Member, headers: HeaderMap, body: Bytes) -> Answe
 }
 
 async fn status(State(member): Member, headers: HeaderMap) -> Answer {
-    let group = member.running()?;
+    let group = member.group_or_refusal()?;
     if !headers.contains_key(FORWARDED)
         && let Some(answer) = group.status_of_leader().await
     {
@@ -204,21 +210,21 @@ async fn status(State(member): Member, headers: HeaderMap) -> Answer {
 
 async fn origin(State(member): Member, body: Bytes) -> Answer {
     let OriginQuestion { namespace, id } = unseal(&body).map_err(|error| unreadable(&error))?;
-    let found = member.running()?.find_origin(&namespace, id).await.map_err(|error| coordination(&error))?;
+    let found = member.group_or_refusal()?.find_origin(&namespace, id).await.map_err(|error| coordination(&error))?;
     Ok(seal(&found).into())
 }
 
 /// Frames without end: four bytes of length, big-endian, then a record.
 async fn audit(State(member): Member, body: Bytes) -> Result<Response, Refusal> {
     let AuditQuestion { after, follow } = unseal(&body).map_err(|error| unreadable(&error))?;
-    let records = member.running()?.audit(after, follow).await.map_err(|error| coordination(&error))?;
+    let records = member.group_or_refusal()?.audit(after, follow).await.map_err(|error| coordination(&error))?;
     let frames = records.map(|record| record.map(|record| frame(&record)));
     Ok(Response::new(Body::from_stream(frames)))
 }
 
 async fn members(State(member): Member, headers: HeaderMap, body: Bytes) -> Answer {
     let change: MemberChange = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-    let group = member.running()?;
+    let group = member.group_or_refusal()?;
     let changed = if headers.contains_key(FORWARDED) {
         group.change_here(change).await
     } else {
@@ -232,7 +238,7 @@ async fn members(State(member): Member, headers: HeaderMap, body: Bytes) -> Answ
 
 impl AllocatorMember {
     /// The group, once this node is in one.
-    fn running(&self) -> Result<&Arc<Group>, Refusal> {
+    fn group_or_refusal(&self) -> Result<&Arc<Group>, Refusal> {
         self.group().ok_or_else(|| {
             Refusal::new(RefusalKind::Empty, format!("node {} belongs to no cluster yet", self.identity().node_id))
         })

@@ -9,8 +9,8 @@ use super::load::Loaded;
 const LACKS: [Lack; 4] = [
     (
         "ids.source",
-        |config| config.ids.source != IdSourceKind::Raft,
-        "is not available in this version of `stint serve`: leave it at \"raft\"",
+        |config| !matches!(config.ids.source, IdSourceKind::Raft | IdSourceKind::Snowflake),
+        "is not available in this version of `stint serve`: use \"raft\" or \"snowflake\"",
     ),
     (
         "ids.fallback",

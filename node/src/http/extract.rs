@@ -6,7 +6,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
+use stint_idgen::allocator::NamespaceName;
 
 use super::error::{Problem, ProblemKind};
 use super::state::Api;
@@ -108,6 +110,11 @@ fn refuse_json(error: serde_path_to_error::Error<serde_json::Error>) -> Problem 
         Some(field) => Problem::field(ProblemKind::InvalidField, field, detail),
         None => Problem::new(ProblemKind::InvalidField, detail),
     }
+}
+
+/// The name of a namespace in `field` of a request.
+pub(super) fn namespace_name(field: &str, text: String) -> Result<NamespaceName, Problem> {
+    NamespaceName::try_from(text).map_err(|error| Problem::field(ProblemKind::InvalidField, field, error.to_string()))
 }
 
 /// Query parameters.
@@ -230,4 +237,12 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Probl
             "send one Idempotency-Key of 1 to 255 printable ASCII characters, such as a UUID",
         )
     })
+}
+
+/// Tells `null` (given, and none) from a field that was left out.
+#[expect(clippy::option_option, reason = "left out, null and a value are three things to say")]
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }

@@ -20,6 +20,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 64;
 /// The route of following a link.
 const FOLLOW: &str = "/{code}";
+/// The routes of changing the cluster's members.
+const MEMBERS: &str = "/api/v1/cluster/members";
+const MEMBER_CHANGE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Wraps all routes.
 pub(super) async fn around(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
@@ -29,9 +32,10 @@ pub(super) async fn around(State(api): State<Arc<Api>>, request: Request, next: 
     let wants_html =
         route.as_ref().is_some_and(|route| route.as_str() == FOLLOW) && pages::wants_html(request.headers());
     let id = given_id(request.headers()).unwrap_or_else(|| api.request_ids.next());
-    let mut response = match tokio::time::timeout(api.settings.request_timeout, next.run(request)).await {
+    let limit = time_limit(&api, route.as_ref().map_or("", MatchedPath::as_str));
+    let mut response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => timed_out(api.settings.request_timeout).into_response(),
+        Err(_) => timed_out(limit).into_response(),
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log(&problem, &id);
@@ -46,6 +50,12 @@ pub(super) async fn around(State(api): State<Arc<Api>>, request: Request, next: 
         api.http_metrics.time(route, api.clock.monotonic().saturating_sub(started));
     }
     response
+}
+
+/// How long until the answer begins. A new member of the cluster must catch up first, however much that is.
+fn time_limit(api: &Api, route: &str) -> Duration {
+    let limit = api.settings.request_timeout;
+    if route.starts_with(MEMBERS) { limit.max(MEMBER_CHANGE_TIMEOUT) } else { limit }
 }
 
 fn timed_out(after: Duration) -> Problem {

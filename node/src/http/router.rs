@@ -14,7 +14,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::error::{Problem, ProblemKind};
 use super::openapi::Document;
-use super::routes::{cluster, follow, health, home, ids, keys, links, problems};
+use super::routes::{cluster, follow, health, home, ids, keys, links, namespaces, problems};
 use super::state::Api;
 use super::{document, layers};
 
@@ -24,10 +24,16 @@ pub(super) fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(links::create_link, links::list_links))
         .routes(routes!(links::get_link, links::update_link, links::delete_link))
         .routes(routes!(ids::issue_ids))
-        .routes(routes!(ids::create_namespace))
+        .routes(routes!(ids::decode::decode_id))
+        .routes(routes!(ids::audit::read_audit))
+        .routes(routes!(namespaces::create_namespace, namespaces::list_namespaces))
+        .routes(routes!(namespaces::get_namespace, namespaces::update_namespace))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(cluster::show_cluster))
+        .routes(routes!(cluster::add_member))
+        .routes(routes!(cluster::remove_member))
+        .routes(routes!(cluster::transfer_leader))
         .routes(routes!(health::health))
         .routes(routes!(follow::follow))
 }

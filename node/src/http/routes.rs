@@ -7,4 +7,5 @@ pub(super) mod home;
 pub(super) mod ids;
 pub(super) mod keys;
 pub(super) mod links;
+pub(super) mod namespaces;
 pub(super) mod problems;

@@ -7,16 +7,19 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use stint_idgen::KeyCodec;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::link::Link;
 use crate::metrics::{HttpMetrics, LinkMetrics};
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
 use crate::service::create::CreateLinks;
+use crate::service::decode_ids::DecodeIds;
 use crate::service::health::Health;
 use crate::service::issue_ids::IssueIds;
 use crate::service::keys::ManageKeys;
 use crate::service::links::ManageLinks;
+use crate::service::namespaces::ManageNamespaces;
 use crate::service::resolve::ResolveLinks;
 
 /// The use cases and settings behind the public port.
@@ -30,9 +33,13 @@ pub struct Api {
     pub resolve: Arc<ResolveLinks>,
     /// Issuing ids.
     pub ids: IssueIds,
+    /// Making, changing and seeing namespaces.
+    pub namespaces: ManageNamespaces,
+    /// Reading ids.
+    pub decode: DecodeIds,
     /// API keys.
     pub keys: ManageKeys,
-    /// The allocator, to show its state.
+    /// The allocator, to show its state and audit, and to change its members.
     pub allocator: Arc<dyn Allocator>,
     /// Whether the node is well.
     pub health: Health,
@@ -50,6 +57,8 @@ pub struct Api {
     pub request_ids: RequestIds,
     /// Bounds the bodies being read.
     pub body_budget: BodyBudget,
+    /// Cancelled when the server stops: answers without an end must end then.
+    pub stopping: CancellationToken,
 }
 
 /// How many bytes of bodies may be in memory at once, over all requests: what comes on top is refused at once.

@@ -7,9 +7,9 @@ mod refill;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +21,7 @@ use crate::metrics::IdMetrics;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::Entropy;
-use crate::ports::id_source::{IdError, IdIssuer, KeySource, MAX_BLOCK};
+use crate::ports::id_source::{IdError, IdIssuer, IdRun, KeySource, MAX_BLOCK};
 use crate::ports::link_store::{FenceStore, StoreError};
 use crate::ports::spawn::Spawn;
 
@@ -65,7 +65,11 @@ pub struct RaftIds {
 #[derive(Debug)]
 struct NamespacePool {
     namespace: NamespaceName,
+    /// How counters become ids. What of it may change has no part in that.
+    spec: NamespaceSpec,
     pool: Arc<Pool>,
+    /// Counters drawn for answers that failed, in order: the next answer has them.
+    spare: Mutex<VecDeque<IdRange>>,
     /// Wakes the refill task.
     refill: Notify,
     /// Whether the refill task was woken already.
@@ -74,9 +78,11 @@ struct NamespacePool {
     wanted: AtomicU64,
     /// Counts blocks; wakes those who wait for one.
     arrivals: watch::Sender<Arrivals>,
+    /// Wakes the refill task from the pause after a refusal: what was refused may be had now.
+    reopened: Notify,
 }
 
-/// How many blocks came, and why no more will.
+/// How many blocks came, and why no more will, for now or for good.
 #[derive(Clone, Debug, Default)]
 struct Arrivals {
     blocks: u64,
@@ -88,6 +94,13 @@ struct Arrivals {
 enum Ended {
     Refused(Refusal),
     LaneTaken,
+}
+
+impl Ended {
+    /// Whether the next request may be answered otherwise: quotas are raised.
+    const fn may_pass(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::QuotaReached { .. } | Refusal::Exhausted(_)))
+    }
 }
 
 impl From<Ended> for IdError {
@@ -114,7 +127,7 @@ impl RaftIds {
     ) -> Self {
         let fence = Some(fence);
         let context = Arc::new(Context { allocator, fence, options, metrics, clock, entropy, spawn });
-        let links = Some(NamespacePool::start(NamespaceName::links(), &context));
+        let links = Some(NamespacePool::start(NamespaceName::links(), links_spec(), &context));
         Self { context, links, others: RwLock::default() }
     }
 
@@ -153,12 +166,13 @@ impl RaftIds {
             return Ok(Arc::clone(pool));
         }
         let status = self.context.allocator.status().await?;
-        if !status.namespaces.iter().any(|known| known.name == *namespace) {
+        let Some(known) = status.namespaces.into_iter().find(|known| known.name == *namespace) else {
             return Err(IdError::Refused(Refusal::UnknownNamespace(namespace.clone())));
-        }
+        };
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
-        let pool =
-            others.entry(namespace.clone()).or_insert_with(|| NamespacePool::start(namespace.clone(), &self.context));
+        let pool = others
+            .entry(known.name)
+            .or_insert_with(|| NamespacePool::start(namespace.clone(), known.spec, &self.context));
         Ok(Arc::clone(pool))
     }
 }
@@ -174,29 +188,83 @@ pub fn links_spec() -> NamespaceSpec {
 }
 
 impl Context {
-    async fn create(&self, name: NamespaceName, spec: NamespaceSpec) -> Result<(NamespaceSpec, bool), IdError> {
-        match self.allocator.submit(Command::CreateNamespace { name, spec }).await? {
+    /// Makes or changes a namespace: its spec then, and whether it is new.
+    async fn settle(&self, command: Command) -> Result<(NamespaceSpec, bool), IdError> {
+        match self.allocator.submit(command).await? {
             Reply::Namespace { spec, created } => Ok((spec, created)),
             Reply::Refused(refusal) => Err(IdError::Refused(refusal)),
-            reply => unreachable!("creating a namespace is not answered with {reply:?}"),
+            reply => unreachable!("a namespace's settings are not answered with {reply:?}"),
         }
     }
 }
 
 impl NamespacePool {
-    fn start(namespace: NamespaceName, context: &Arc<Context>) -> Arc<Self> {
+    fn start(namespace: NamespaceName, spec: NamespaceSpec, context: &Arc<Context>) -> Arc<Self> {
         let (pool, filler) = Pool::new();
         let shared = Arc::new(Self {
             namespace,
+            spec,
             pool,
+            spare: Mutex::default(),
             refill: Notify::new(),
             asked: AtomicBool::new(true),
             wanted: AtomicU64::new(0),
             arrivals: watch::Sender::default(),
+            reopened: Notify::new(),
         });
         let task = refill::run(Arc::clone(&shared), filler, Arc::clone(context));
         context.spawn.spawn("id refill", Box::pin(task));
         shared
+    }
+
+    /// Exactly `count` counters, rising.
+    async fn draw_exactly(&self, context: &Context, count: u64) -> Result<Vec<IdRange>, IdError> {
+        let mut drawn = self.take_spare(count);
+        let mut missing = count - drawn.iter().map(|range| range.len()).sum::<u64>();
+        while missing > 0 {
+            match self.draw(context, missing, |pool| pool.take(missing)).await {
+                Ok(range) => {
+                    missing -= range.len();
+                    drawn.push(range);
+                }
+                Err(error) => {
+                    // Whoever asks for more than is left of a quota must not use it up for nothing.
+                    self.keep(drawn);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(drawn)
+    }
+
+    /// At most `count` of the spare counters.
+    fn take_spare(&self, count: u64) -> Vec<IdRange> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut taken, mut missing) = (Vec::new(), count);
+        while missing > 0
+            && let Some(range) = spare.pop_front()
+        {
+            let cut = range.start() + missing.min(range.len());
+            missing -= cut - range.start();
+            taken.extend(IdRange::new(range.start(), cut));
+            if let Ok(rest) = IdRange::new(cut, range.end()) {
+                spare.push_front(rest);
+            }
+        }
+        taken
+    }
+
+    fn keep(&self, drawn: Vec<IdRange>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.extend(drawn);
+        // Spare counters were drawn before all that are still to be drawn: so answers rise.
+        spare.make_contiguous().sort_unstable();
+    }
+
+    /// What was refused may be had now: the next draw asks again.
+    fn reopen(&self) {
+        self.arrivals.send_if_modified(|arrivals| arrivals.ended.take_if(|ended| ended.may_pass()).is_some());
+        self.reopened.notify_one();
     }
 
     /// Draws with `draw` until it has something, waiting for blocks between tries.
@@ -252,17 +320,12 @@ impl KeySource for RaftIds {
 
 #[async_trait]
 impl IdIssuer for RaftIds {
-    async fn issue(&self, namespace: &NamespaceName, count: u64) -> Result<Vec<IdRange>, IdError> {
+    async fn issue(&self, namespace: &NamespaceName, count: u64) -> Result<Vec<IdRun>, IdError> {
         let pool = self.pool(namespace).await?;
-        let mut ranges = Vec::new();
-        let mut missing = count;
-        while missing > 0 {
-            let range = pool.draw(&self.context, missing, |pool| pool.take(missing)).await?;
-            missing -= range.len();
-            ranges.push(range);
-        }
+        let ranges = pool.draw_exactly(&self.context, count).await?;
         self.context.metrics.issued(namespace).increment(count);
-        Ok(ranges)
+        let run = |range| IdRun::of_counters(&pool.spec, range).expect("granted counters lie in their namespace");
+        Ok(IdRun::join_all(ranges.into_iter().map(run)))
     }
 
     async fn create_namespace(
@@ -270,6 +333,20 @@ impl IdIssuer for RaftIds {
         name: NamespaceName,
         spec: NamespaceSpec,
     ) -> Result<(NamespaceSpec, bool), IdError> {
-        self.context.create(name, spec).await
+        self.context.settle(Command::CreateNamespace { name, spec }).await
+    }
+
+    async fn update_namespace(
+        &self,
+        name: &NamespaceName,
+        quota: Option<u64>,
+        max_block: u64,
+    ) -> Result<NamespaceSpec, IdError> {
+        let command = Command::UpdateNamespace { name: name.clone(), quota, max_block };
+        let (spec, _) = self.context.settle(command).await?;
+        if let Some(pool) = self.others.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            pool.reopen();
+        }
+        Ok(spec)
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stint_idgen::allocator::Refusal;
+use stint_idgen::allocator::{NamespaceName, Refusal};
 use stint_idgen::snowflake::MAX_PER_MS;
 use stint_idgen::{Key, WorkerWindow};
 use tokio::sync::{Notify, watch};
@@ -24,7 +24,7 @@ use crate::metrics::SnowflakeMetrics;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::Entropy;
-use crate::ports::id_source::{IdError, KeySource, NoSnowflake};
+use crate::ports::id_source::{IdError, KeySource, NoSnowflake, SNOWFLAKE, SnowflakeIssuer};
 use crate::ports::spawn::Spawn;
 use maker::{Maker, NotMade};
 
@@ -53,6 +53,7 @@ pub struct SnowflakeOptions {
 #[derive(Debug)]
 pub struct SnowflakeIds {
     shared: Arc<Shared>,
+    namespace: NamespaceName,
 }
 
 /// What drawers and the lease task share.
@@ -116,14 +117,15 @@ impl SnowflakeIds {
         let (changes, wake) = (watch::Sender::default(), Notify::new());
         let shared = Arc::new(Shared { allocator, options, generators, metrics, clock, entropy, hand, changes, wake });
         spawn.spawn("worker lease", Box::pin(lease::run(Arc::clone(&shared), spawn.stopping())));
-        Self { shared }
+        let namespace = SNOWFLAKE.parse().expect("the reserved name is a valid one");
+        Self { shared, namespace }
     }
 
-    /// `count` ids, ascending. They count as ids of links: no other namespace has Snowflake ids.
+    /// `count` ids, ascending.
     ///
     /// # Errors
     /// [`IdError::Snowflake`] when no lease came in time, or the clock is wrong; what was drawn till then is a gap.
-    pub async fn draw(&self, count: u64) -> Result<Vec<u64>, IdError> {
+    async fn make(&self, count: u64) -> Result<Vec<u64>, IdError> {
         let count = usize::try_from(count).map_err(|_| IdError::Exhausted)?;
         let mut drawn = Vec::with_capacity(count.min(MAX_PER_MS as usize));
         if self.shared.take(count, &mut drawn).is_err() {
@@ -131,7 +133,6 @@ impl SnowflakeIds {
             // Another lease may have come in between, and its ids may be lower.
             drawn.sort_unstable();
         }
-        self.shared.metrics.ids.issued_to_links.increment(drawn.len() as u64);
         Ok(drawn)
     }
 
@@ -243,9 +244,19 @@ impl Obstacle {
 }
 
 #[async_trait]
+impl SnowflakeIssuer for SnowflakeIds {
+    async fn draw(&self, count: u64) -> Result<Vec<u64>, IdError> {
+        let drawn = self.make(count).await?;
+        self.shared.metrics.ids.issued(&self.namespace).increment(count);
+        Ok(drawn)
+    }
+}
+
+#[async_trait]
 impl KeySource for SnowflakeIds {
     async fn next_key(&self) -> Result<Key, IdError> {
-        let drawn = self.draw(1).await?;
+        let drawn = self.make(1).await?;
+        self.shared.metrics.ids.issued_to_links.increment(1);
         drawn.first().and_then(|&id| Key::from_snowflake(id)).ok_or(IdError::Exhausted)
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use stint_idgen::IdRange;
-use stint_idgen::allocator::{NamespaceName, NamespaceSpec};
+use stint_idgen::allocator::NamespaceName;
 
-use crate::ports::id_source::{IdError, IdIssuer};
+use crate::ports::id_source::{IdError, IdIssuer, IdRun, SNOWFLAKE, SnowflakeIssuer};
 
-/// Ids in one request at most.
+/// Ids in one request at most, where each is written out, and of Snowflake ids in any case.
 pub const MAX_COUNT: u64 = 100_000;
+/// Ids in one request at most, where they are told as ranges.
+pub const MAX_COUNT_IN_RANGES: u64 = 10_000_000;
 
 /// Why no ids were issued.
 #[derive(Debug, thiserror::Error)]
@@ -17,51 +18,64 @@ pub enum IssueError {
     #[error("the namespace `links` is Stint's own")]
     OwnNamespace,
     /// No ids, or too many at once.
-    #[error("{0} ids were asked for")]
-    BadCount(u64),
+    #[error("{asked} ids were asked for, {most} are the most")]
+    BadCount {
+        /// How many were asked for.
+        asked: u64,
+        /// How many may be.
+        most: u64,
+    },
+    /// This node issues no Snowflake ids.
+    #[error("this node issues no Snowflake ids")]
+    NoSnowflakes,
     /// The source gave none.
     #[error("the id source gave no ids")]
     Source(#[from] IdError),
 }
 
-/// Issues ids and makes namespaces.
+/// Issues ids.
 #[derive(Debug)]
 pub struct IssueIds {
     issuer: Arc<dyn IdIssuer>,
+    snowflakes: Option<Arc<dyn SnowflakeIssuer>>,
 }
 
 impl IssueIds {
-    /// Issues ids from `issuer`.
+    /// Issues ids of the allocator's namespaces from `issuer`, and no Snowflake ids.
     pub const fn new(issuer: Arc<dyn IdIssuer>) -> Self {
-        Self { issuer }
+        Self { issuer, snowflakes: None }
     }
 
-    /// Exactly `count` ids, as ranges in the order they were drawn.
+    /// Issues ids of the namespace `snowflake` from `issuer` as well.
+    #[must_use]
+    pub fn with_snowflakes(mut self, issuer: Arc<dyn SnowflakeIssuer>) -> Self {
+        self.snowflakes = Some(issuer);
+        self
+    }
+
+    /// Exactly `count` ids, as runs in the order they were drawn; `as_ranges` says that each won't be written out.
     ///
     /// # Errors
-    /// [`IssueError`]; ids drawn before a failure are gaps.
-    pub async fn issue(&self, namespace: &NamespaceName, count: u64) -> Result<Vec<IdRange>, IssueError> {
-        refuse_own(namespace)?;
-        if !(1..=MAX_COUNT).contains(&count) {
-            return Err(IssueError::BadCount(count));
+    /// [`IssueError`]; ids drawn before a failure may be gaps.
+    pub async fn issue(
+        &self,
+        namespace: &NamespaceName,
+        count: u64,
+        as_ranges: bool,
+    ) -> Result<Vec<IdRun>, IssueError> {
+        if namespace.is_links() {
+            return Err(IssueError::OwnNamespace);
+        }
+        let is_snowflake = namespace.as_str() == SNOWFLAKE;
+        let most = if as_ranges && !is_snowflake { MAX_COUNT_IN_RANGES } else { MAX_COUNT };
+        if !(1..=most).contains(&count) {
+            return Err(IssueError::BadCount { asked: count, most });
+        }
+        if is_snowflake {
+            let issuer = self.snowflakes.as_ref().ok_or(IssueError::NoSnowflakes)?;
+            let ids = issuer.draw(count).await?;
+            return Ok(IdRun::join_all(ids.into_iter().map(IdRun::one)));
         }
         Ok(self.issuer.issue(namespace, count).await?)
     }
-
-    /// Makes a namespace; the flag says whether it is new.
-    ///
-    /// # Errors
-    /// [`IssueError`].
-    pub async fn create_namespace(
-        &self,
-        name: NamespaceName,
-        spec: NamespaceSpec,
-    ) -> Result<(NamespaceSpec, bool), IssueError> {
-        refuse_own(&name)?;
-        Ok(self.issuer.create_namespace(name, spec).await?)
-    }
-}
-
-fn refuse_own(namespace: &NamespaceName) -> Result<(), IssueError> {
-    if *namespace == NamespaceName::links() { Err(IssueError::OwnNamespace) } else { Ok(()) }
 }

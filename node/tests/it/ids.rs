@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Client, TestNode, in_parallel};
 
@@ -35,7 +35,10 @@ async fn ids_of_a_namespace_are_distinct_over_parallel_requests_and_restarts() {
 async fn the_same_ids_can_be_had_in_four_forms() {
     let node = TestNode::start().await;
     let made = node.client().post("/api/v1/namespaces", &json!({ "name": "forms", "start": 1_000_000 })).await.json();
-    assert_eq!(made, json!({ "name": "forms", "start": 1_000_000, "limit": 1_u64 << 63 }));
+    let settings = json!({
+        "name": "forms", "start": 1_000_000, "limit": 1_u64 << 63, "stride": 1, "offset": 0, "quota": null, "int53": false,
+    });
+    assert_eq!(made, settings);
     let answer = async |format: &str| {
         node.client().post("/api/v1/ids", &json!({ "namespace": "forms", "count": 3, "as": format })).await.json()
     };
@@ -51,19 +54,53 @@ async fn the_same_ids_can_be_had_in_four_forms() {
     assert_eq!(lengths.map(|range| range["end"].as_u64().unwrap() - range["start"].as_u64().unwrap()).sum::<u64>(), 3);
 }
 
+/// The ids of an answer, in whatever form they are.
+fn read_ids(answer: &Value) -> Vec<u64> {
+    if let Some(ranges) = answer["ranges"].as_array() {
+        let part = |range: &Value, name: &str| range[name].as_u64().unwrap();
+        let step = |range: &Value| range.get("step").map_or(1, |step| step.as_u64().unwrap());
+        let ids = |range: &Value| (part(range, "start")..part(range, "end")).step_by(step(range).try_into().unwrap());
+        return ranges.iter().flat_map(|range| ids(range).collect::<Vec<_>>()).collect();
+    }
+    let id = |id: &Value| match id.as_str() {
+        None => id.as_u64().unwrap(),
+        Some(text) if answer["as"] == "base62" => stint_idgen::base62::decode(text.as_bytes()).unwrap(),
+        Some(text) => text.parse().unwrap(),
+    };
+    answer["ids"].as_array().unwrap().iter().map(id).collect()
+}
+
 #[tokio::test]
-async fn namespaces_are_made_once_and_their_settings_stay() {
+async fn each_form_goes_on_where_the_one_before_ended_and_decodes_to_the_same_id() {
     let node = TestNode::start().await;
     let client = node.client();
-    let body = json!({ "name": "tickets", "int53": true });
+    let body = json!({ "name": "forms", "start": 1_u64 << 40, "stride": 7, "offset": 5 });
     assert_eq!(client.post("/api/v1/namespaces", &body).await.status, 201);
-    assert_eq!(client.post("/api/v1/namespaces", &body).await.status, 200);
-    let other = client.post("/api/v1/namespaces", &json!({ "name": "tickets", "start": 5 })).await;
-    other.problem(409, "namespace-differs");
-    for name in ["", "Upper", "1st", "a b", &"x".repeat(65)] {
-        client.post("/api/v1/namespaces", &json!({ "name": name })).await.problem(422, "invalid-field");
+    let mut all = Vec::new();
+    for format in ["ranges", "number", "base62", "string", "ranges"] {
+        let body = json!({ "namespace": "forms", "count": 10, "as": format });
+        let mut answer = client.post("/api/v1/ids", &body).await.json();
+        answer["as"] = format.into();
+        all.extend(read_ids(&answer));
     }
-    client.post("/api/v1/namespaces", &json!({ "name": "links" })).await.problem(403, "forbidden");
+    let first = (1_u64 << 40) + 5;
+    assert_eq!(all, (0..50).map(|n| first + 7 * n).collect::<Vec<_>>());
+    for id in all.iter().step_by(9) {
+        let forms = client.get(&format!("/api/v1/ids/{id}?namespace=forms")).await.json()["id"].clone();
+        let base62 = forms["base62"].as_str().unwrap();
+        assert_eq!((&forms["number"], &forms["string"]), (&json!(id), &json!(id.to_string())));
+        let again = client.get(&format!("/api/v1/ids/{base62}?namespace=forms&as=base62")).await.json();
+        assert_eq!(again["id"], forms);
+    }
+}
+
+#[tokio::test]
+async fn ten_million_ids_are_had_at_once_as_ranges() {
+    let node = TestNode::start().await;
+    namespace(&node, "many").await;
+    let body = json!({ "namespace": "many", "count": 10_000_000, "as": "ranges" });
+    let answer = node.client().post("/api/v1/ids", &body).await.json();
+    assert_eq!(answer, json!({ "namespace": "many", "ranges": [{ "start": 1, "end": 10_000_001 }] }));
 }
 
 #[tokio::test]
@@ -86,7 +123,13 @@ async fn requests_for_ids_that_make_no_sense_are_refused() {
         let body = json!({ "namespace": "sense", "count": count });
         client.post("/api/v1/ids", &body).await.problem(422, "invalid-field");
     }
+    for count in [0, 10_000_001] {
+        let body = json!({ "namespace": "sense", "count": count, "as": "ranges" });
+        client.post("/api/v1/ids", &body).await.problem(422, "invalid-field");
+    }
     client.post("/api/v1/ids", &json!({ "namespace": "none" })).await.problem(404, "namespace-not-found");
+    let snowflake = client.post("/api/v1/ids", &json!({ "namespace": "snowflake" })).await;
+    assert!(snowflake.problem(404, "namespace-not-found").contains("--ids snowflake"));
     client.post("/api/v1/ids", &json!({ "namespace": "links" })).await.problem(403, "forbidden");
     client.post("/api/v1/ids", &json!({ "namespace": "sense", "as": "hex" })).await.problem(422, "invalid-field");
     client.with_key(None).post("/api/v1/ids", &json!({ "namespace": "sense" })).await.problem(401, "unauthorized");
@@ -104,6 +147,8 @@ async fn the_cluster_shows_where_ids_went() {
     let spaces = cluster["namespaces"].as_array().unwrap();
     let spent = spaces.iter().find(|space| space["name"] == "spent").unwrap();
     let number = |field: &str| spent[field].as_u64().unwrap();
+    assert_eq!((&cluster["audit_violations"], &cluster["worker_leases"]), (&json!(0), &json!(0)));
+    assert!(cluster["members"].is_array());
     assert_eq!(number("granted"), number("live") + number("used") + number("returned") + number("lost"));
     assert!(number("used") >= 10 && number("live") == 0, "a clean stop reports what was used: {spent}");
     node.client_of("x", &["ids"]).await.get("/api/v1/cluster").await.problem(403, "forbidden");

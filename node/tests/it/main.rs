@@ -5,14 +5,17 @@
 mod aliases;
 mod api_keys;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod crash;
 mod create;
+mod decode;
 mod documents;
 mod fences;
 mod follow;
 mod ids;
 mod links;
+mod namespaces;
 mod operation;
 mod real_urls;
 mod roles;

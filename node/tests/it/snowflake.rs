@@ -15,7 +15,7 @@ use stint::metrics::{Registry, SnowflakeMetrics};
 use stint::ports::clock::{Clock, SystemClock};
 use stint::ports::coordination::{Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError};
 use stint::ports::entropy::OsEntropy;
-use stint::ports::id_source::{IdError, NoSnowflake};
+use stint::ports::id_source::{IdError, NoSnowflake, SnowflakeIssuer as _};
 use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply, Stamped, State};
 use tokio::task::JoinSet;
 

@@ -1,9 +1,11 @@
 //! What the tests share: a node in this process, the real program as a child, and an HTTP client that follows nothing.
 
+mod cluster;
 mod http;
 mod node;
 mod process;
 
+pub(crate) use cluster::{Cluster, SECRET, draw, free_address, last_line};
 pub(crate) use http::{Client, Response};
 pub(crate) use node::{TestNode, open};
 pub(crate) use process::{Program, command, run};

@@ -29,8 +29,9 @@ const TOP_LEVEL: [&str; 12] = [
 /// What programs leave behind: not part of the repository.
 const LEFT_BEHIND: [&str; 2] = ["stint-data", "target"];
 
-/// Where tests may wait by the clock: in a loop, until something holds, with a deadline.
-const MAY_SLEEP: [&str; 2] = ["node/tests/it/support.rs", "node/src/cluster/log_store/tests.rs"];
+/// Where tests may wait by the clock: in a loop, until something holds, with a deadline; or for a fault to last.
+const MAY_SLEEP: [&str; 3] =
+    ["node/examples/chaos/pace.rs", "node/tests/it/support.rs", "node/src/cluster/log_store/tests.rs"];
 
 /// Where waiting costs no time, since the clock is simulated.
 const SIMULATED: &str = "node/tests/sim/";

@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("service", &["domain", "ports"]),
     ("storage", &["domain", "ports"]),
     ("cache", &["domain", "ports"]),
-    ("cluster", &["domain", "ports"]),
+    ("cluster", &["domain", "ports", "metrics"]),
     ("ids", &["domain", "ports", "metrics"]),
     ("http", WAYS_IN),
     ("admin", WAYS_IN),
@@ -53,12 +53,13 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Crates that only some files of `node` may name: files, or folders with everything in them.
-const HOMES: [(&str, &[&str]); 6] = [
+const HOMES: [(&str, &[&str]); 7] = [
     ("sqlx", &["storage/"]),
     ("openraft", &["cluster/"]),
     ("redb", &["cluster/"]),
     ("redis", &[]),
-    ("axum", &["http.rs", "http/", "admin.rs", "cluster/rpc.rs"]),
+    ("axum", &["http.rs", "http/", "admin.rs", "cluster/rpc.rs", "cluster/rpc/"]),
+    ("snowflake_rs", &["ids/snowflake/"]),
     ("axum_server", &["http/"]),
 ];
 

@@ -89,7 +89,10 @@ fn a_wrong_number_other_peers_or_another_secret_are_refused_in_words() {
     fewer.remove(&3);
     for (two, expected) in [
         (Ok(empty(3)), "the node at node-2:7101 is node 3, not 2: "),
-        (Ok(Hello { bootstrapping: Some(fewer), ..empty(2) }), "node 2 at node-2:7101 was given other --peers (1=node-1:7101,2=node-2:7101) than"),
+        (
+            Ok(Hello { bootstrapping: Some(fewer), ..empty(2) }),
+            "node 2 at node-2:7101 was given other --peers (1=node-1:7101,2=node-2:7101) than",
+        ),
         (Err(secret), "node 2 at node-2:7101 has another cluster secret: "),
     ] {
         let Decision::Refuse(why) = decide_with(two, Ok(empty(3))) else { panic!("{expected}") };

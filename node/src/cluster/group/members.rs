@@ -65,7 +65,10 @@ impl Group {
             }
         });
         changed.await.unwrap_or_else(|_| {
-            Err(refused(format!("it was not done within {} s; look at `stint cluster status`", CHANGED_WITHIN.as_secs())))
+            Err(refused(format!(
+                "it was not done within {} s; look at `stint cluster status`",
+                CHANGED_WITHIN.as_secs()
+            )))
         })
     }
 
@@ -96,7 +99,10 @@ impl Group {
         let body = serde_json::to_vec(&JoinRequest { cluster_id: self.cluster.id.to_string() });
         let call = Call {
             path: path::JOIN,
-            headers: self.peers.caller().headers(Some(&Incarnation { node_id, incarnation: member.incarnation.clone() })),
+            headers: self
+                .peers
+                .caller()
+                .headers(Some(&Incarnation { node_id, incarnation: member.incarnation.clone() })),
             body: body.expect("a value in memory always has a JSON form").into(),
             deadline: JOINED_WITHIN,
             max_answer: MAX_ANSWER,

@@ -3,6 +3,7 @@
 //! The rule that everything here serves: "unavailable" is said only where the command can't have been appended.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -75,21 +76,35 @@ enum Attempt {
 impl Group {
     /// Commits `command`, here or through the leader; with where the leader is, if it was another member.
     ///
-    /// Every command may be sent again under its request number, so whoever hears "unknown" from here just asks again.
+    /// Every command may be sent again under its request number, so whoever hears "unknown" from here just asks again;
+    /// and so does this member, when another leads before the leader that it asked has answered.
     pub(in super::super) async fn submit_or_forward(
         &self,
         command: Command,
     ) -> (Result<Reply, CoordinationError>, Option<String>) {
         let began = Instant::now();
+        let mut may_have_worked = false;
         loop {
-            let Some((leader, member)) = self.other_leader() else { return (self.submit_here(command).await, None) };
+            let Some((leader, member)) = self.other_leader() else {
+                let reply = self.submit_here(command).await;
+                return (reply.map_err(|error| after(may_have_worked, error)), None);
+            };
             let left = self.submit_timeout.saturating_sub(began.elapsed());
-            let call = self.peers.peer(leader, &member).call(path::SUBMIT, command.encode(), left, MAX_REPLY).await;
+            let peer = self.peers.peer(leader, &member);
+            let call = tokio::select! {
+                answer = peer.call(path::SUBMIT, command.encode(), left, MAX_REPLY) => answer,
+                () = self.replaced(leader) => {
+                    // A leader that hangs or is cut off would be waited for much longer than its election took.
+                    tracing::debug!(leader, "another member leads: forwarding again");
+                    may_have_worked = true;
+                    continue;
+                }
+            };
             let error = match call.map(|answer| unseal::<SubmitAnswer>(&answer)) {
                 Ok(answer) => {
-                    let reply = answer.map_err(|error| unknown(error)).and_then(|answer| {
-                        Reply::decode(&answer.reply).map_err(|error| unknown(error))
-                    });
+                    let reply = answer
+                        .map_err(|error| unknown(error))
+                        .and_then(|answer| Reply::decode(&answer.reply).map_err(|error| unknown(error)));
                     return (reply, Some(member.address));
                 }
                 Err(error) if !error.is_without_effect() => return (Err(unknown(error)), None),
@@ -97,10 +112,21 @@ impl Group {
             };
             // It was not done: the leader has gone, or has not begun to lead.
             if began.elapsed() + RETRY_AFTER >= self.submit_timeout {
-                return (Err(unavailable(error)), None);
+                return (Err(after(may_have_worked, unavailable(error))), None);
             }
             tracing::debug!(%error, "forwarding again");
             tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    /// Resolves when a member other than `leader` leads.
+    async fn replaced(&self, leader: NodeId) {
+        let mut metrics = self.raft.metrics();
+        while metrics.borrow_watched().current_leader.is_none_or(|current| current == leader) {
+            if metrics.changed().await.is_err() {
+                // The core has ended; the call has a deadline of its own.
+                return std::future::pending().await;
+            }
         }
     }
 
@@ -151,6 +177,7 @@ impl Group {
 
     async fn attempt(&self, command: &Command, phase: &mut Phase) -> Result<Reply, Attempt> {
         let (term, stamped) = self.stamp(command)?;
+        let began = self.clock.monotonic();
         let (responder, reply) = ProgressResponder::complete_only();
         *phase = Phase::Proposed;
         // Appended in this term or not at all: a stamp is good only for the term it was made in.
@@ -160,7 +187,12 @@ impl Group {
             return Err(Attempt::Refused(unavailable(self.stopped())));
         }
         match reply.await {
-            Ok(Ok(response)) => reply_of(response.data),
+            Ok(Ok(response)) => {
+                if let Some(metrics) = &self.metrics {
+                    metrics.commit_duration.record(self.clock.monotonic().saturating_sub(began));
+                }
+                reply_of(response.data)
+            }
             Ok(Err(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. }))) => {
                 Err(Attempt::Again(ProposalError::NotLeading { leader: leader_id }))
             }
@@ -184,7 +216,11 @@ impl Group {
         let mut leadership = self.leadership.lock().unwrap_or_else(PoisonError::into_inner);
         let current = match leadership.take() {
             Some(current) if current.term >= term => current,
-            _ => Leadership { term, stamper: Stamper::new(self.state.read(|replica| replica.state.clock_ms())) },
+            former => {
+                let refused = former.map_or(0, |former| former.stamper.refused());
+                self.stamps_refused.fetch_add(refused, Ordering::Relaxed);
+                Leadership { term, stamper: Stamper::new(self.state.read(|replica| replica.state.clock_ms())) }
+            }
         };
         let Leadership { term, stamper } = leadership.insert(current);
         let refused = stamper.refused();
@@ -196,6 +232,13 @@ impl Group {
             );
         }
         Ok((*term, Stamped { at_ms, command: command.clone() }))
+    }
+
+    /// How many stamps were kept back because the wall clock had jumped ahead.
+    pub(super) fn stamps_refused(&self) -> u64 {
+        let leadership = self.leadership.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = leadership.as_ref().map_or(0, |current| current.stamper.refused());
+        self.stamps_refused.load(Ordering::Relaxed) + current
     }
 
     /// Refuses at once what could only wait for a disk that doesn't answer.
@@ -218,6 +261,14 @@ impl Group {
 
 fn reply_of(applied: Applied) -> Result<Reply, Attempt> {
     applied.ok_or(Attempt::Unknown(ProposalError::NoReply))
+}
+
+/// "Unavailable" is no answer where an earlier attempt may have had an effect.
+fn after(may_have_worked: bool, error: CoordinationError) -> CoordinationError {
+    match error {
+        CoordinationError::Unavailable { source } if may_have_worked => CoordinationError::OutcomeUnknown { source },
+        error => error,
+    }
 }
 
 pub(super) fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> CoordinationError {

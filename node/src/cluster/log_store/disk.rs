@@ -13,6 +13,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, T
 use super::super::codec::{self, CodecError};
 use super::super::disk::{Cluster, Identity};
 use super::super::types::{Entry, LogId, NodeId, SnapshotMeta, Vote};
+use super::trial;
 use super::writer::{Job, Op};
 use crate::ports::entropy::{Entropy, random_128};
 
@@ -127,6 +128,7 @@ impl Disk {
         if !path.try_exists().map_err(directory)? {
             create(dir, node_id, entropy)?;
         }
+        trial::open_copy(&path, &builder()).map_err(|error| refuse(dir, error))?;
         let database = builder().open(&path).map_err(|error| refuse(dir, error.into()))?;
         let disk = Self { database, _lock: Some(lock) };
         let recovered = disk.recover().map_err(|fault| fault.at(dir))?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{io, thread};
 
+use metrics::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::disk::{Cluster, WriterStats};
@@ -64,6 +65,7 @@ pub(super) struct Health {
     commits: AtomicU64,
     entries: AtomicU64,
     commit_micros: AtomicU64,
+    measured: OnceLock<Histogram>,
 }
 
 impl Health {
@@ -76,6 +78,7 @@ impl Health {
             commits: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             commit_micros: AtomicU64::new(0),
+            measured: OnceLock::new(),
         }
     }
 
@@ -109,6 +112,11 @@ impl Health {
         }
     }
 
+    /// Measures each write from now on; the first measure given stays.
+    pub(super) fn measure(&self, writes: Histogram) {
+        let _ = self.measured.set(writes);
+    }
+
     fn begin(&self) -> Duration {
         let now = self.clock.monotonic();
         self.writing_since.store(millis(now) + 1, Ordering::Relaxed);
@@ -118,6 +126,9 @@ impl Health {
     fn end(&self, began: Duration, entries: u64) {
         self.writing_since.store(0, Ordering::Relaxed);
         let took = self.clock.monotonic().saturating_sub(began);
+        if let Some(writes) = self.measured.get() {
+            writes.record(took);
+        }
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.entries.fetch_add(entries, Ordering::Relaxed);
         self.commit_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);

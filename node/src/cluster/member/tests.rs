@@ -132,7 +132,8 @@ async fn a_wiped_member_takes_part_in_nothing_and_is_told_the_repair() {
 
 #[tokio::test]
 async fn a_follower_that_is_far_behind_is_brought_up_by_a_snapshot() {
-    let mut cluster = TestCluster::found_with(3, |options| (options.snapshot_every, options.entries_kept) = (50, 10)).await;
+    let mut cluster =
+        TestCluster::found_with(3, |options| (options.snapshot_every, options.entries_kept) = (50, 10)).await;
     let holder = cluster.holder();
     holder.submit(create_links()).await.unwrap();
     let follower = (1..=3).find(|id| *id != 3).unwrap();

@@ -54,6 +54,9 @@ problems! {
     LinkNotFound: "link-not-found", NOT_FOUND, "There is no such link";
     /// No namespace has this name. Namespaces are made with POST /api/v1/namespaces.
     NamespaceNotFound: "namespace-not-found", NOT_FOUND, "There is no such namespace";
+    /// The namespace can't have this id: it lies outside the namespace's span, or in another offset's sequence; or the text
+    /// is no id at all.
+    IdNotFound: "id-not-found", NOT_FOUND, "There is no such id";
     /// No API key has this number.
     KeyNotFound: "key-not-found", NOT_FOUND, "There is no such API key";
     /// The path exists, but not for this method; the `Allow` header lists those that work.
@@ -68,6 +71,10 @@ problems! {
     TooManyNamespaces: "too-many-namespaces", CONFLICT, "There are too many namespaces";
     /// The namespace has issued its last id. Nothing wraps around.
     IdsExhausted: "ids-exhausted", CONFLICT, "No ids are left";
+    /// As many ids as the namespace's quota allows are handed out to nodes. An admin can raise the quota.
+    QuotaReached: "quota-reached", CONFLICT, "The namespace's quota is reached";
+    /// The allocators' members can't be changed like that; the detail says why, and what to do. Nothing was changed.
+    MemberChangeRefused: "member-change-refused", CONFLICT, "The cluster's members can't be changed like that";
     /// The link was deleted by its owner. Its code is never used again.
     LinkDeleted: "link-deleted", GONE, "The link was deleted";
     /// The link's expiry has passed.

@@ -1,17 +1,19 @@
 //! From the use cases' errors to problems.
 
-use stint_idgen::allocator::Refusal;
+use stint_idgen::allocator::{NamespaceSpec, Refusal};
 
 use super::{Problem, ProblemKind};
 use crate::domain::alias::AliasError;
 use crate::domain::target_url::TargetUrlError;
-use crate::ports::coordination::CoordinationError;
+use crate::ports::coordination::{CoordinationError, MemberError};
 use crate::ports::id_source::IdError;
 use crate::ports::link_store::StoreError;
 use crate::service::batch::BatchError;
 use crate::service::create::CreateError;
-use crate::service::issue_ids::{IssueError, MAX_COUNT};
+use crate::service::decode_ids::DecodeError;
+use crate::service::issue_ids::{IssueError, MAX_COUNT_IN_RANGES};
 use crate::service::links::LinkError;
+use crate::service::namespaces::{INT53_LIMIT, NamespaceError};
 
 impl From<TargetUrlError> for Problem {
     fn from(error: TargetUrlError) -> Self {
@@ -62,9 +64,15 @@ impl From<IdError> for Problem {
             ),
             IdError::Refused(Refusal::NamespaceDiffers { name, spec }) => Self::new(
                 ProblemKind::NamespaceDiffers,
-                format!("`{name}` exists, from {} to below {}; choose another name", spec.start, spec.limit),
+                format!("`{name}` exists with {}; choose another name, or ask for just that", settings(&spec)),
             ),
-            IdError::Refused(Refusal::Exhausted(_) | Refusal::QuotaReached { .. }) | IdError::Exhausted => {
+            IdError::Refused(Refusal::QuotaReached { namespace, quota }) => Self::new(
+                ProblemKind::QuotaReached,
+                format!(
+                    "the {quota} ids of `{namespace}` are handed out; raise its quota with PATCH /api/v1/namespaces/{namespace}"
+                ),
+            ),
+            IdError::Refused(Refusal::Exhausted(_)) | IdError::Exhausted => {
                 Self::new(ProblemKind::IdsExhausted, "every id of the namespace is issued; make another namespace")
             }
             IdError::Refused(Refusal::BadSpec) => {
@@ -74,11 +82,8 @@ impl From<IdError> for Problem {
                 ProblemKind::TooManyNamespaces,
                 format!("there are {most} namespaces already; use one of them, for example with a prefix of your own"),
             ),
-            IdError::Allocator(CoordinationError::OutcomeUnknown { .. }) => {
-                Self::new(ProblemKind::Unavailable, "it is not known whether this was done; repeating it is safe")
-                    .caused_by(error)
-            }
-            IdError::Stalled { .. } | IdError::Allocator(_) | IdError::Fence(_) | IdError::Snowflake(_) => {
+            IdError::Allocator(error) => error.into(),
+            IdError::Stalled { .. } | IdError::Fence(_) | IdError::Snowflake(_) => {
                 Self::new(ProblemKind::Unavailable, "no new ids can be had at the moment; nothing was changed")
                     .caused_by(error)
             }
@@ -89,16 +94,90 @@ impl From<IdError> for Problem {
     }
 }
 
+/// What a namespace is made with, in the words of a request for it.
+fn settings(spec: &NamespaceSpec) -> String {
+    let NamespaceSpec { start, stride, offset, .. } = spec;
+    let quota = spec.quota.map_or_else(|| "no quota".to_owned(), |quota| format!("quota {quota}"));
+    let int53 = spec.limit <= INT53_LIMIT;
+    format!("start {start}, stride {stride}, offset {offset}, {quota}, int53 {int53}")
+}
+
+impl From<CoordinationError> for Problem {
+    fn from(error: CoordinationError) -> Self {
+        let detail = match error {
+            CoordinationError::Unavailable { .. } => "the allocator gives no answer at the moment; nothing was changed",
+            CoordinationError::OutcomeUnknown { .. } => "it is not known whether this was done; repeating it is safe",
+        };
+        Self::new(ProblemKind::Unavailable, detail).caused_by(error)
+    }
+}
+
+impl From<MemberError> for Problem {
+    fn from(error: MemberError) -> Self {
+        match error {
+            MemberError::Refused(why) => Self::new(ProblemKind::MemberChangeRefused, why),
+            MemberError::Coordination(error @ CoordinationError::OutcomeUnknown { .. }) => Self::new(
+                ProblemKind::Unavailable,
+                "it is not known whether this was done; see GET /api/v1/cluster before trying again",
+            )
+            .caused_by(error),
+            MemberError::Coordination(error) => error.into(),
+        }
+    }
+}
+
 impl From<IssueError> for Problem {
     fn from(error: IssueError) -> Self {
         match error {
             IssueError::OwnNamespace => {
                 Self::field(ProblemKind::Forbidden, "namespace", "`links` is Stint's own namespace; make another one")
             }
-            IssueError::BadCount(_) => {
-                Self::field(ProblemKind::InvalidField, "count", format!("ask for 1 to {MAX_COUNT} ids at once"))
-            }
+            IssueError::BadCount { most: MAX_COUNT_IN_RANGES, .. } => Self::field(
+                ProblemKind::InvalidField,
+                "count",
+                format!("ask for 1 to {MAX_COUNT_IN_RANGES} ids at once"),
+            ),
+            IssueError::BadCount { most, .. } => Self::field(
+                ProblemKind::InvalidField,
+                "count",
+                format!(
+                    "ask for 1 to {most} ids at once; as `ranges`, but for `snowflake`, up to {MAX_COUNT_IN_RANGES}"
+                ),
+            ),
+            IssueError::NoSnowflakes => Self::field(
+                ProblemKind::NamespaceNotFound,
+                "namespace",
+                "this node issues no Snowflake ids: it must be started with `--ids snowflake`",
+            ),
             IssueError::Source(error) => error.into(),
+        }
+    }
+}
+
+impl From<NamespaceError> for Problem {
+    fn from(error: NamespaceError) -> Self {
+        match error {
+            NamespaceError::Own(name) => Self::field(
+                ProblemKind::Forbidden,
+                "name",
+                format!("`{name}` is Stint's own namespace, not made or changed by others; use another name"),
+            ),
+            NamespaceError::Setting(error) => Self::field(ProblemKind::InvalidField, error.field(), error.to_string()),
+            NamespaceError::Source(error) => error.into(),
+            NamespaceError::Allocator(error) => error.into(),
+        }
+    }
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Malformed => Self::new(
+                ProblemKind::IdNotFound,
+                "this is no id; give a decimal number below 2^64, or one in Base62 (`as=base62` if it has digits only)",
+            ),
+            DecodeError::Foreign { .. } => Self::new(ProblemKind::IdNotFound, error.to_string()),
+            DecodeError::Source(error) => error.into(),
         }
     }
 }

@@ -3,15 +3,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use stint_idgen::allocator::{NamespaceSpec, Refusal};
+
 use super::*;
 use crate::domain::alias::AliasError;
 use crate::domain::target_url::TargetUrlError;
+use crate::ports::coordination::{CoordinationError, MemberError};
 use crate::ports::id_source::{IdError, NoSnowflake};
 use crate::ports::link_store::StoreError;
 use crate::service::batch::BatchError;
 use crate::service::create::CreateError;
+use crate::service::decode_ids::DecodeError;
 use crate::service::issue_ids::IssueError;
 use crate::service::links::LinkError;
+use crate::service::namespaces::{BadSetting, NamespaceError};
 
 const SECRET: &str = "password=hunter2";
 
@@ -22,6 +27,11 @@ fn unavailable() -> StoreError {
 #[test]
 fn every_error_has_its_status_and_type() {
     let alias = || "taken".parse().unwrap();
+    let orders = || "orders".parse().unwrap();
+    let spec = NamespaceSpec::contiguous(1, 9, 1);
+    let refused = IdError::Refused;
+    let away = || CoordinationError::Unavailable { source: SECRET.into() };
+    let unknown = || CoordinationError::OutcomeUnknown { source: SECRET.into() };
     let table: Vec<(Problem, u16, &str)> = vec![
         (TargetUrlError::Empty.into(), 422, "invalid-url"),
         (TargetUrlError::NoHost.into(), 422, "invalid-url"),
@@ -40,7 +50,25 @@ fn every_error_has_its_status_and_type() {
         (IdError::Fence(unavailable()).into(), 503, "unavailable"),
         (IdError::Snowflake(NoSnowflake::NotLeased).into(), 503, "unavailable"),
         (IssueError::OwnNamespace.into(), 403, "forbidden"),
-        (IssueError::BadCount(0).into(), 422, "invalid-field"),
+        (IssueError::BadCount { asked: 0, most: 1 }.into(), 422, "invalid-field"),
+        (IssueError::NoSnowflakes.into(), 404, "namespace-not-found"),
+        (refused(Refusal::UnknownNamespace(orders())).into(), 404, "namespace-not-found"),
+        (refused(Refusal::NamespaceDiffers { name: orders(), spec }).into(), 409, "namespace-differs"),
+        (refused(Refusal::Exhausted(orders())).into(), 409, "ids-exhausted"),
+        (refused(Refusal::QuotaReached { namespace: orders(), quota: 5 }).into(), 409, "quota-reached"),
+        (refused(Refusal::BadSpec).into(), 422, "invalid-field"),
+        (refused(Refusal::TooManyNamespaces(3)).into(), 409, "too-many-namespaces"),
+        (refused(Refusal::NothingWanted).into(), 500, "internal"),
+        (NamespaceError::Own(orders()).into(), 403, "forbidden"),
+        (NamespaceError::Setting(BadSetting::Quota).into(), 422, "invalid-field"),
+        (NamespaceError::Source(IdError::Exhausted).into(), 409, "ids-exhausted"),
+        (NamespaceError::Allocator(away()).into(), 503, "unavailable"),
+        (DecodeError::Malformed.into(), 404, "id-not-found"),
+        (DecodeError::Foreign { namespace: orders(), id: 1, why: "it is not" }.into(), 404, "id-not-found"),
+        (DecodeError::Source(IdError::Allocator(away())).into(), 503, "unavailable"),
+        (MemberError::Refused("no such node".to_owned()).into(), 409, "member-change-refused"),
+        (MemberError::Coordination(away()).into(), 503, "unavailable"),
+        (MemberError::Coordination(unknown()).into(), 503, "unavailable"),
         (CreateError::AliasTaken(alias()).into(), 409, "alias-taken"),
         (CreateError::LeadsBack("sho.rt".to_owned()).into(), 422, "link-loop"),
         (CreateError::ReuseNotPlain.into(), 422, "invalid-field"),
@@ -63,6 +91,13 @@ fn what_a_driver_says_never_reaches_a_body() {
     assert!(!body.contains(SECRET), "{body}");
     let source = problem.source().unwrap();
     assert_eq!(source.source().unwrap().to_string(), SECRET, "the log gets it");
+}
+
+#[test]
+fn a_namespace_that_differs_is_told_with_what_it_has() {
+    let spec = NamespaceSpec { stride: 2, offset: 1, quota: Some(70), ..NamespaceSpec::contiguous(5, 1 << 53, 1) };
+    let problem: Problem = IdError::Refused(Refusal::NamespaceDiffers { name: "orders".parse().unwrap(), spec }).into();
+    assert!(problem.detail().contains("start 5, stride 2, offset 1, quota 70, int53 true"), "{}", problem.detail());
 }
 
 #[test]

@@ -21,6 +21,8 @@ const MEASURED_EVERY: Duration = Duration::from_secs(1);
 /// The pause before the first repeat of a failed request; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How soon ids that were refused because none are left are asked for again; each request is an entry of the log.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// How long stopping may take to report what is left. A report that is missed costs nothing but its accounting.
 const REPORTED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -52,15 +54,31 @@ pub(super) async fn run(shared: Arc<NamespacePool>, mut filler: Filler, context:
         grants: VecDeque::new(),
     };
     let mut demand = Demand::new();
+    // Whether the last block that was asked for was refused.
+    let mut refused = false;
     loop {
         demand.observe(shared.pool.claimed(), context.clock.monotonic());
         // Before the pool is looked at: whoever asks from here on, in the middle of a refill too, wakes this task again.
-        shared.asked.swap(false, Ordering::AcqRel);
-        if shared.pool.wants_block() && shared.arrivals.borrow().ended.is_none() {
-            fill(&shared, &mut filler, &mut holder, &demand, &context, &stop).await;
+        let asked = shared.asked.swap(false, Ordering::AcqRel);
+        if shared.pool.wants_block() && shared.arrivals.borrow().ended.is_none() && (asked || !refused) {
+            let came = fill(&shared, &mut filler, &mut holder, &demand, &context, &stop).await;
+            if !came && !refused {
+                tracing::warn!(namespace = %shared.namespace, "a block was refused: no ids are left, or its quota is granted");
+            }
+            refused = !came;
             account_for(filler.settled(), &mut holder, &context).await;
         }
         context.metrics.set_headroom(&shared.namespace, demand.headroom(shared.pool.remaining()));
+        if shared.arrivals.borrow().ended.as_ref().is_some_and(Ended::may_pass) {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = shared.reopened.notified() => {}
+                () = sleep(REFUSED_FOR) => {}
+            }
+            shared.arrivals.send_modify(|arrivals| arrivals.ended = None);
+            // From here on a block is asked for when somebody wants an id, not once a second for ever.
+            continue;
+        }
         tokio::select! {
             () = stop.cancelled() => break,
             () = shared.refill.notified() => {}
@@ -72,7 +90,7 @@ pub(super) async fn run(shared: Arc<NamespacePool>, mut filler: Filler, context:
     account_for(filler.unused(), &mut holder, &context).await;
 }
 
-/// Gets one block, trying until it is there, the source has ended, or the node stops.
+/// Gets one block, trying until it is there, is refused, or the node stops; false if it was refused.
 async fn fill(
     shared: &NamespacePool,
     filler: &mut Filler,
@@ -80,7 +98,7 @@ async fn fill(
     demand: &Demand,
     context: &Context,
     stop: &CancellationToken,
-) {
+) -> bool {
     let options = &context.options;
     let wanted = demand.want(options.headroom, options.min_block, options.max_block);
     let wanted = wanted.max(shared.wanted.swap(0, Ordering::Relaxed)).min(options.max_block);
@@ -94,22 +112,25 @@ async fn fill(
                 holder.grants.push_back(grant);
                 shared.arrivals.send_modify(|arrivals| arrivals.blocks += 1);
                 context.metrics.refill_duration.record(context.clock.monotonic().saturating_sub(started));
-                return;
+                return true;
             }
             Err(RefillError::Ended(ended)) => {
-                tracing::error!(namespace = %shared.namespace, ?ended, "no more ids will come");
+                if !ended.may_pass() {
+                    tracing::error!(namespace = %shared.namespace, ?ended, "no more ids will come");
+                }
                 shared.arrivals.send_modify(|arrivals| arrivals.ended = Some(ended));
-                return;
+                return false;
             }
             Err(error) => {
                 tracing::warn!(namespace = %shared.namespace, error = %Chain(&error), "no block of ids yet; trying again");
             }
         }
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return true,
             () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
         }
     }
+    true
 }
 
 /// Asks for the block of the holder's current request. The same request number is used until an answer is there, so

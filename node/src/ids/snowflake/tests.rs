@@ -51,7 +51,8 @@ async fn ids_say_their_worker_and_time_and_keys_are_their_negatives() {
     assert_eq!(decode(drawn[0]).unwrap().timestamp_ms, START_MS);
     let key = two.ids.next_key().await.unwrap();
     assert_eq!(key.get(), -(drawn[2] + 1).cast_signed());
-    assert_eq!(two.metric(r#"stint_ids_issued_total{namespace="links",source="snowflake"}"#), "4");
+    assert_eq!(two.metric(r#"stint_ids_issued_total{namespace="links",source="snowflake"}"#), "1");
+    assert_eq!(two.metric(r#"stint_ids_issued_total{namespace="snowflake",source="snowflake"}"#), "3");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

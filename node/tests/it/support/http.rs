@@ -1,8 +1,9 @@
 //! A small HTTP client: it follows no redirects and shows every header.
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{self, HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -48,6 +49,11 @@ impl Client {
         let (parts, body) = self.http.request(request).await.ok()?.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         Some(Response { status: parts.status, headers: parts.headers, body })
+    }
+
+    /// The beginning of an answer, whose body is read by the caller.
+    pub(crate) async fn open(&self, path: &str) -> http::Response<Incoming> {
+        self.http.request(self.request(Method::GET, path, &[], Body::empty())).await.expect("the server answers")
     }
 
     /// A request to this server, with the key if there is one.

@@ -1,5 +1,6 @@
 //! The real program as a child process.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -8,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use super::{Client, DEADLINE};
 
-/// `stint dev` or `stint allocator`, running.
+/// `stint dev`, `stint serve` or `stint allocator`, running.
 pub(crate) struct Program {
     child: Child,
     pub(crate) base: String,
@@ -37,7 +38,7 @@ impl Program {
     pub(crate) async fn start(data: &Path) -> Self {
         let data_dir = data.to_str().expect("the path is text");
         let arguments = ["dev", "--data-dir", data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let (child, banner) = banner_of(&arguments, "curl").await;
+        let (child, banner) = banner_of(command(&arguments).stderr(Stdio::inherit()), "curl").await;
         let key = std::fs::read_to_string(data.join("admin.key")).expect("the key is kept").trim().to_owned();
         Self { base: value(&banner, "Shorten"), admin: admin_of(&banner), key, child, banner }
     }
@@ -46,8 +47,20 @@ impl Program {
     pub(crate) async fn start_allocator(data: &Path, arguments: &[&str]) -> Self {
         let data_dir = data.to_str().expect("the path is text");
         let ports = ["allocator", "--data-dir", data_dir, "--admin-listen", "127.0.0.1:0"];
-        let (child, banner) = banner_of(&[&ports[..], arguments].concat(), "Metrics").await;
+        let arguments = [&ports[..], arguments].concat();
+        let (child, banner) = banner_of(command(&arguments).stderr(Stdio::inherit()), "Metrics").await;
         Self { base: value(&banner, "Allocator"), admin: admin_of(&banner), key: String::new(), child, banner }
+    }
+
+    /// Starts an allocator or a shortener, with its log at the end of `log`, and waits until it says that it runs.
+    pub(crate) async fn start_role(arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).expect("the log can be written");
+        let mut command = command(arguments);
+        let (child, banner) = banner_of(command.envs(environment.iter().copied()).stderr(log), "Metrics").await;
+        let name = if arguments[0] == "serve" { "API" } else { "Allocator" };
+        let base = value(&banner, name).trim_end_matches("/api/v1/ids").to_owned();
+        let key = environment.iter().find(|(name, _)| *name == "STINT_ADMIN_KEY").map_or("", |(_, key)| *key);
+        Self { base, admin: admin_of(&banner), key: key.to_owned(), child, banner }
     }
 
     /// A client of the admin port.
@@ -65,19 +78,24 @@ impl Program {
         self.child.kill().await.expect("it can be killed");
     }
 
+    /// Waits until it has ended by itself, and answers its exit code.
+    pub(crate) async fn ended(mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("it ends");
+        ended.expect("it can be waited for").code()
+    }
+
     /// Asks it to stop (SIGTERM) and answers its exit code.
-    pub(crate) async fn terminate(mut self) -> Option<i32> {
+    pub(crate) async fn terminate(self) -> Option<i32> {
         let pid = self.child.id().expect("it runs").to_string();
         let kill = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs");
         assert!(kill.success());
-        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("it ends");
-        ended.expect("it can be waited for").code()
+        self.ended().await
     }
 }
 
 /// Starts the program and reads what it prints, up to a line with the word `last`.
-async fn banner_of(arguments: &[&str], last: &str) -> (Child, String) {
-    let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("it starts");
+async fn banner_of(command: &mut Command, last: &str) -> (Child, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
     let mut banner = String::new();
     let read = async {

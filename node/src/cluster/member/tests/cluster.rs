@@ -40,12 +40,13 @@ pub(super) struct TestNode {
 /// Tries until there is something.
 pub(super) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let began = tokio::time::Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
     loop {
+        ticks.tick().await;
         if let Some(found) = attempt().await {
             return found;
         }
         assert!(began.elapsed() < DEADLINE, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -105,10 +106,11 @@ impl TestCluster {
         let (noted, listens_at) = (Arc::clone(&failure), address.clone());
         let serving = tokio::spawn(async move {
             // A port that was just left may take a moment to be free.
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
             let listener = loop {
-                match tokio::net::TcpListener::bind(&listens_at).await {
-                    Ok(listener) => break listener,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                ticks.tick().await;
+                if let Ok(listener) = tokio::net::TcpListener::bind(&listens_at).await {
+                    break listener;
                 }
             };
             server.run(listener).await;

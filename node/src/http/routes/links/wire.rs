@@ -1,6 +1,6 @@
 //! Links on the wire, and their way into validated values.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use stint_idgen::Key;
 use utoipa::{IntoParams, ToSchema};
 
@@ -10,6 +10,7 @@ use crate::domain::link::Link;
 use crate::domain::target_url::TargetUrl;
 use crate::domain::timestamp::UnixMs;
 use crate::http::error::{Problem, ProblemKind};
+use crate::http::extract::given;
 use crate::http::state::Api;
 use crate::ports::link_store::{Idempotency, LinkChange, ListPosition};
 use crate::service::create::CreateRequest;
@@ -124,12 +125,6 @@ pub(in crate::http) struct ListLinksParams {
     cursor: Option<String>,
     /// At most so many links, 1 to 1,000; 100 unless given.
     limit: Option<usize>,
-}
-
-/// Tells `null` (given, and none) from a field that was left out.
-#[expect(clippy::option_option, reason = "left out, null and a value are three things to say")]
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 impl CreateLinkRequest {

@@ -238,7 +238,10 @@ impl Rig {
     }
 
     pub(super) fn create(&self, name: NamespaceName, limit: u64) {
-        let spec = NamespaceSpec::contiguous(0, limit, 1 << 20);
+        self.create_with(name, NamespaceSpec::contiguous(0, limit, 1 << 20));
+    }
+
+    pub(super) fn create_with(&self, name: NamespaceName, spec: NamespaceSpec) {
         let reply = self.allocator.apply(Command::CreateNamespace { name, spec });
         assert!(matches!(reply, Reply::Namespace { created: true, .. }), "{reply:?}");
     }
