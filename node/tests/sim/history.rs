@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stint_idgen::IdRange;
-use stint_idgen::allocator::{GrantId, HolderId, NamespaceName, NamespaceTotals, Reply, WorkerLease};
+use stint_idgen::allocator::{GrantId, HolderId, LeaseId, NamespaceName, NamespaceTotals, Reply, WorkerLease};
+use stint_idgen::snowflake::WorkerId;
 
 use crate::invariants::{self, Invariant};
 
@@ -28,8 +29,8 @@ pub(crate) enum Event {
     Returned { grant: GrantId, unused: u64 },
     /// A holder gave ids out.
     Drew { process: u64, namespace: NamespaceName, range: IdRange },
-    /// A holder gave Snowflake ids out.
-    Made { process: u64, ids: Vec<u64> },
+    /// A holder gave Snowflake ids out, the last of them under this lease.
+    Made { process: u64, lease: Option<(WorkerId, LeaseId)>, ids: Vec<u64> },
     /// A raw client was given a worker id.
     Leased(WorkerLease),
     /// A client on this host got what it asked for.

@@ -14,8 +14,9 @@ use stint::ids::raft::{RaftIdOptions, RaftIds};
 use stint::ids::snowflake::{SnowflakeIds, SnowflakeOptions};
 use stint::metrics::{IdMetrics, Registry, SnowflakeMetrics};
 use stint::ports::coordination::Allocator;
-use stint::ports::id_source::IdIssuer;
+use stint::ports::id_source::{IdIssuer, SnowflakeIssuer};
 use stint::ports::spawn::{BoxTask, Spawn};
+use stint_idgen::IdRange;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -147,8 +148,10 @@ impl HolderHost {
         loop {
             self.pause(&mut random).await;
             let (namespace, _) = random.pick(&self.plan.namespaces);
-            let Ok(ranges) = ids.issue(namespace, random.between(1..=12)).await else { continue };
-            for range in ranges {
+            let Ok(runs) = ids.issue(namespace, random.between(1..=12)).await else { continue };
+            for run in runs {
+                // Their stride is 1, so that ids are what was granted.
+                let range = IdRange::new(run.first(), run.end()).expect("no run is empty");
                 self.history.record(Event::Drew { process, namespace: namespace.clone(), range });
             }
             self.history.record(Event::Served { host: self.name.clone(), what: IDS });
@@ -160,7 +163,8 @@ impl HolderHost {
         loop {
             self.pause(&mut random).await;
             let Ok(ids) = snowflakes.draw(random.between(1..=6)).await else { continue };
-            self.history.record(Event::Made { process, ids });
+            let lease = snowflakes.lease().ok().map(|window| (window.worker(), window.lease()));
+            self.history.record(Event::Made { process, lease, ids });
             self.history.record(Event::Served { host: self.name.clone(), what: SNOWFLAKES });
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use metrics::Histogram;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use stint::cluster::disk::{Cluster, MemberDisk, WriterStats};
@@ -154,6 +155,8 @@ impl MemberDisk for SimDisk {
     fn stats(&self) -> WriterStats {
         WriterStats::default()
     }
+
+    fn measure(&self, _writes: Histogram) {}
 
     async fn join_cluster(&self, cluster: Cluster) -> io::Result<()> {
         self.0.write(Op::Join(cluster)).await

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use stint_idgen::allocator::{LeaseId, WorkerLease};
-use stint_idgen::snowflake::{self, WorkerId};
+use stint_idgen::allocator::LeaseId;
+use stint_idgen::snowflake::{self, Snowflake, WorkerId};
 
 use super::Invariant;
 use crate::history::Event;
@@ -15,7 +15,7 @@ pub(crate) struct WorkerWindowsDisjoint {
     ids: BTreeSet<u64>,
     /// Who used a worker's millisecond.
     used: BTreeMap<(WorkerId, u64), u64>,
-    /// The windows of each worker, as far as their holders know.
+    /// From when until when each lease of a worker was used, or could have been.
     windows: BTreeMap<WorkerId, BTreeMap<LeaseId, (u64, u64)>>,
 }
 
@@ -26,37 +26,43 @@ impl Invariant for WorkerWindowsDisjoint {
 
     fn event(&mut self, _now: Duration, event: &Event) -> Result<(), String> {
         match event {
-            Event::Made { process, ids } => ids.iter().try_for_each(|id| self.made(*process, *id)),
-            Event::Leased(lease) => self.leased(lease),
+            Event::Made { process, lease, ids } => ids.iter().try_for_each(|id| self.made(*process, *lease, *id)),
+            Event::Leased(lease) => self.widen(lease.worker, lease.lease, (lease.not_before_ms, lease.lease_until_ms)),
             _ => Ok(()),
         }
     }
 }
 
 impl WorkerWindowsDisjoint {
-    fn made(&mut self, process: u64, id: u64) -> Result<(), String> {
+    fn made(&mut self, process: u64, lease: Option<(WorkerId, LeaseId)>, id: u64) -> Result<(), String> {
         if !self.ids.insert(id) {
             return Err(format!("the id {id} was given out twice, the second time by process {process}"));
         }
-        let parts = snowflake::decode(id).ok_or_else(|| format!("{id} is no Snowflake id"))?;
-        let at = (parts.worker, parts.timestamp_ms);
-        let first = *self.used.entry(at).or_insert(process);
+        let Snowflake { worker, timestamp_ms, .. } =
+            snowflake::decode(id).ok_or_else(|| format!("{id} is no Snowflake id"))?;
+        let first = *self.used.entry((worker, timestamp_ms)).or_insert(process);
         if first != process {
-            return Err(format!("worker {} was used at {} by processes {first} and {process}", at.0, at.1));
+            return Err(format!("worker {worker} was used at {timestamp_ms} by processes {first} and {process}"));
         }
-        Ok(())
+        // The ids of one draw may be of two leases, and the holder tells only of the last.
+        match lease.filter(|(of, _)| *of == worker) {
+            Some((_, lease)) => self.widen(worker, lease, (timestamp_ms, timestamp_ms + 1)),
+            None => Ok(()),
+        }
     }
 
-    fn leased(&mut self, lease: &WorkerLease) -> Result<(), String> {
-        let (from, until) = (lease.not_before_ms, lease.lease_until_ms);
-        let windows = self.windows.entry(lease.worker).or_default();
-        let other =
-            windows.iter().find(|(number, window)| **number != lease.lease && from < window.1 && window.0 < until);
-        if let Some((number, window)) = other {
-            return Err(format!("{lease:?} overlaps lease {} of the same worker, {window:?}", number.0));
-        }
-        let window = windows.entry(lease.lease).or_insert((from, until));
+    fn widen(&mut self, worker: WorkerId, lease: LeaseId, (from, until): (u64, u64)) -> Result<(), String> {
+        let windows = self.windows.entry(worker).or_default();
+        let window = windows.entry(lease).or_insert((from, until));
         *window = (window.0.min(from), window.1.max(until));
-        Ok(())
+        let window = *window;
+        let other = windows.iter().find(|(number, it)| **number != lease && window.0 < it.1 && it.0 < window.1);
+        match other {
+            Some((number, it)) => Err(format!(
+                "worker {worker} was used in {window:?} under lease {} and in {it:?} under lease {}",
+                lease.0, number.0
+            )),
+            None => Ok(()),
+        }
     }
 }
