@@ -126,7 +126,7 @@ impl AllocatorHost {
             let what = format!("member {node_id} gave up: {why}");
             self.history.violate(crate::invariants::progress_after_healing::NAME, what);
         }
-        self.history.record(Event::Note(format!("member {node_id} gave up: {why}")));
+        self.history.record(&Event::Note(format!("member {node_id} gave up: {why}")));
     }
 
     /// The member as it is at this moment, if it is running and in a cluster.

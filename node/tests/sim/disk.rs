@@ -123,7 +123,7 @@ impl Platter {
         if let Op::Vote(vote) = &write.op {
             let node_id = contents.identity.node_id;
             let (term, candidate) = (vote.leader_id.term(), *vote.leader_id.node_id());
-            contents.history.record(Event::Voted { node_id, term, candidate, committed: vote.committed });
+            contents.history.record(&Event::Voted { node_id, term, candidate, committed: vote.committed });
         }
         contents.on_their_way.push_back(write);
     }

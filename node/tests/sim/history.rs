@@ -107,7 +107,7 @@ impl History {
         self.inner().now = now;
     }
 
-    pub(crate) fn record(&self, event: Event) {
+    pub(crate) fn record(&self, event: &Event) {
         let mut inner = self.inner();
         let line = format!("{:>9.3} {event:?}", inner.now.as_secs_f64());
         line.hash(&mut inner.hash);
@@ -121,11 +121,11 @@ impl History {
         if inner.last.len() > SHOWN {
             inner.last.pop_front();
         }
-        if let Event::Served { host, what } = &event {
+        if let Event::Served { host, what } = event {
             let now = inner.now;
             inner.served.insert((host.clone(), what), now);
         }
-        inner.judge(|invariant, now| invariant.event(now, &event));
+        inner.judge(|invariant, now| invariant.event(now, event));
     }
 
     /// Asks the invariants that can be judged only at the end.

@@ -152,9 +152,9 @@ impl HolderHost {
             for run in runs {
                 // Their stride is 1, so that ids are what was granted.
                 let range = IdRange::new(run.first(), run.end()).expect("no run is empty");
-                self.history.record(Event::Drew { process, namespace: namespace.clone(), range });
+                self.history.record(&Event::Drew { process, namespace: namespace.clone(), range });
             }
-            self.history.record(Event::Served { host: self.name.clone(), what: IDS });
+            self.history.record(&Event::Served { host: self.name.clone(), what: IDS });
         }
     }
 
@@ -164,8 +164,8 @@ impl HolderHost {
             self.pause(&mut random).await;
             let Ok(ids) = snowflakes.draw(random.between(1..=6)).await else { continue };
             let lease = snowflakes.lease().ok().map(|window| (window.worker(), window.lease()));
-            self.history.record(Event::Made { process, lease, ids });
-            self.history.record(Event::Served { host: self.name.clone(), what: SNOWFLAKES });
+            self.history.record(&Event::Made { process, lease, ids });
+            self.history.record(&Event::Served { host: self.name.clone(), what: SNOWFLAKES });
         }
     }
 

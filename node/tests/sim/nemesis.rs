@@ -98,7 +98,7 @@ impl Nemesis {
         for clock in clocks(world) {
             clock.step_to(self.random.around_zero(RIGHT_MS));
         }
-        world.history.record(Event::Note("all is healed".to_owned()));
+        world.history.record(&Event::Note("all is healed".to_owned()));
     }
 
     /// Undoes what is due, or everything.
@@ -242,7 +242,7 @@ impl Nemesis {
 }
 
 fn note(world: &World, what: String) {
-    world.history.record(Event::Note(what));
+    world.history.record(&Event::Note(what));
 }
 
 fn pair(one: &str, other: &str) -> (String, String) {

@@ -86,7 +86,7 @@ impl Operator {
                 Ok(outcome) => outcome.map_err(|error| error.to_string()),
                 Err(_) => Err("it takes too long".to_owned()),
             };
-            self.history.record(Event::Note(format!("{change:?}: {outcome:?}")));
+            self.history.record(&Event::Note(format!("{change:?}: {outcome:?}")));
             self.orders().outcomes.insert(number, outcome);
         }
     }

@@ -93,7 +93,7 @@ impl RawClient {
         let (request, holder) = (self.request, self.holder);
         let (namespace, _) = self.random.pick(&self.host.plan.namespaces).clone();
         let want = self.random.between(1..=40);
-        self.host.history.record(Event::Asked { holder, request, namespace: namespace.clone() });
+        self.host.history.record(&Event::Asked { holder, request, namespace: namespace.clone() });
         let command = Command::Grant { namespace, want, holder, label: self.host.name.clone(), request };
         self.sent.push((request, command.clone()));
         if self.sent.len() > KEPT {
@@ -125,9 +125,9 @@ impl RawClient {
         };
         let answered = replies.iter().any(Option::is_some);
         for reply in replies.into_iter().flatten() {
-            self.host.history.record(Event::Answered { holder: self.holder, request, reply: reply.clone() });
+            self.host.history.record(&Event::Answered { holder: self.holder, request, reply: reply.clone() });
             if let Reply::Granted(grant) = reply {
-                self.host.history.record(Event::Served { host: self.host.name.clone(), what: GRANTS });
+                self.host.history.record(&Event::Served { host: self.host.name.clone(), what: GRANTS });
                 if !self.grants.contains(&grant) {
                     self.grants.push(grant);
                 }
@@ -145,7 +145,7 @@ impl RawClient {
         let used_to = self.random.between(grant.range.start()..=grant.range.end());
         let command = Command::Return { holder: self.holder, grant: grant.id, used_to };
         if let Some(Reply::Returned { unused }) = self.submit(command).await {
-            self.host.history.record(Event::Returned { grant: grant.id, unused });
+            self.host.history.record(&Event::Returned { grant: grant.id, unused });
         }
         // What stays is returned again, much later.
         if self.random.chance(60) || self.grants.len() > KEPT {
@@ -168,7 +168,7 @@ impl RawClient {
             Some(WorkerLease { worker, lease, .. }) => Command::ReleaseWorker { holder, worker, lease },
         };
         if let Some(Reply::WorkerLeased(lease) | Reply::WorkerRenewed(lease)) = self.submit(command).await {
-            self.host.history.record(Event::Leased(lease));
+            self.host.history.record(&Event::Leased(lease));
             self.lease = Some(lease);
         }
     }

@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(4);
 /// How many steps lie between two looks at the members; each tenth compares their states.
 const STEPS_PER_LOOK: u64 = 6;
 /// How long the cluster may take to be founded and made ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 /// How long members may take to have applied the same, once nobody wants anything any more.
 const AGREED_WITHIN: Duration = Duration::from_secs(10);
 /// The largest wrongness of clocks that are right, in milliseconds.
@@ -77,7 +77,7 @@ pub(crate) fn run(seed: u64, trace: Option<&str>) -> Outcome {
 impl World {
     fn new(plan: Arc<Plan>, random: &mut Random, history: History) -> Self {
         let quiet = Arc::new(AtomicBool::new(false));
-        history.record(Event::Note(format!("{plan:?}")));
+        history.record(&Event::Note(format!("{plan:?}")));
         let clock = |random: &mut Random| SimClock::new(random.around_zero(DRIFT_PPM), random.around_zero(SKEW_MS));
         let allocators: Vec<_> = (plan.allocators.iter())
             .map(|name| AllocatorHost::new(name, clock(random), &plan, &history, random.fork()))
@@ -144,7 +144,7 @@ impl World {
         what: &str,
         mut holds: impl FnMut(&mut Sim<'_>, bool) -> bool,
     ) -> Result<(), Violation> {
-        let began = sim.elapsed();
+        let deadline = sim.elapsed().saturating_add(within);
         for step in 1_u64.. {
             sim.step().expect("no host's program ends with an error");
             self.history.set_now(sim.elapsed());
@@ -158,7 +158,7 @@ impl World {
             if holds(sim, looks) {
                 break;
             }
-            if sim.elapsed() - began > within {
+            if sim.elapsed() > deadline {
                 self.history.violate(replicas_agree::NAME, format!("not within {within:?}: {what}"));
             }
         }
@@ -168,7 +168,7 @@ impl World {
     /// Looks at every member.
     fn look(&self, with_state: bool) {
         for found in self.allocators.iter().filter_map(|host| host.observe(with_state)) {
-            self.history.record(Event::Found(found));
+            self.history.record(&Event::Found(found));
         }
     }
 
@@ -178,7 +178,9 @@ impl World {
         let found: Vec<_> = found.filter(|member| members.contains(&member.node_id)).collect();
         let agree = found.len() == members.len() && found.iter().all(|member| member.applied == found[0].applied);
         if agree {
-            found.into_iter().for_each(|found| self.history.record(Event::Found(found)));
+            for member in found {
+                self.history.record(&Event::Found(member));
+            }
         }
         agree
     }

@@ -65,7 +65,7 @@ impl Surgery {
             (2, None) => Some(Step::Remove { host, replace: false }),
             _ => Some(self.lose_volume(world, sim, host)),
         };
-        world.history.record(Event::Note(format!("surgery: {:?}", self.step)));
+        world.history.record(&Event::Note(format!("surgery: {:?}", self.step)));
     }
 
     /// Does the next step, once the one before is done.
@@ -86,7 +86,7 @@ impl Surgery {
                     world.history.violate(replicas_agree::NAME, what);
                 }
                 if sim.elapsed() < until {
-                    self.tempt(world, step, host)
+                    Some(self.tempt(world, step, host))
                 } else {
                     Some(Step::Remove { host, replace: true })
                 }
@@ -101,13 +101,11 @@ impl Surgery {
                     Some(step)
                 }
             },
-            Step::Add { host } => match outcome {
-                Some(Ok(())) => None,
-                _ => {
-                    self.order = Some(world.operator.order(self.addition(world, host)));
-                    Some(step)
-                }
-            },
+            Step::Add { .. } if matches!(outcome, Some(Ok(()))) => None,
+            Step::Add { host } => {
+                self.order = Some(world.operator.order(self.addition(world, host)));
+                Some(step)
+            }
         };
     }
 
@@ -116,15 +114,15 @@ impl Surgery {
     }
 
     /// The empty member asks to be taken in under its old number, which nobody may grant.
-    fn tempt(&mut self, world: &World, step: Step, host: usize) -> Option<Step> {
+    fn tempt(&mut self, world: &World, step: Step, host: usize) -> Step {
         self.order = Some(world.operator.order(self.addition(world, host)));
-        Some(step)
+        step
     }
 
     fn lose_volume(&mut self, world: &World, sim: &mut Sim<'_>, host: usize) -> Step {
         let node_id = self.members[&host];
         let bootstrap = self.random.chance(60);
-        self.set_up(
+        Self::set_up(
             world,
             sim,
             host,
@@ -144,7 +142,7 @@ impl Surgery {
         self.next_number += 1;
         self.members.insert(host, node_id);
         let platter = Platter::empty(node_id, self.random.fork(), &world.history);
-        self.set_up(world, sim, host, Setup { node_id, platter, bootstrap: false, may_give_up: false });
+        Self::set_up(world, sim, host, Setup { node_id, platter, bootstrap: false, may_give_up: false });
         Step::Add { host }
     }
 
@@ -159,7 +157,7 @@ impl Surgery {
         None
     }
 
-    fn set_up(&mut self, world: &World, sim: &mut Sim<'_>, host: usize, setup: Setup) {
+    fn set_up(world: &World, sim: &mut Sim<'_>, host: usize, setup: Setup) {
         let host = &world.allocators[host];
         sim.crash(host.name.as_str());
         host.set_up(Some(setup));
