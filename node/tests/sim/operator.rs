@@ -20,7 +20,7 @@ use crate::random::Random;
 /// How long a change may take before the operator tries again.
 const CHANGED_WITHIN: Duration = Duration::from_secs(4);
 /// How many worker ids are left to use in a crowded world.
-const WORKERS_LEFT: u16 = 12;
+const WORKERS_LEFT: u16 = 7;
 /// Commands at the same time.
 const AT_ONCE: usize = 100;
 

@@ -80,8 +80,8 @@ impl RawClient {
             }
             match self.random.between(1..=100) {
                 1..=55 => self.grant().await,
-                56..=72 => self.repeat().await,
-                73..=88 => self.give_back().await,
+                56..=76 => self.repeat().await,
+                77..=95 => self.give_back().await,
                 _ => self.lease().await,
             }
         }
