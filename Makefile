@@ -1,6 +1,6 @@
 # The targets that people and CI use. `make verify` only reads; `make fix` mends.
 
-.PHONY: test verify fix tools openapi bench bench-http bench-etcd chaos chaos-short fuzz
+.PHONY: test verify fix tools openapi bench bench-http bench-etcd chaos chaos-short fuzz sim sim-faults
 
 ## Installs what the tests need (where it can), and runs them all.
 test: tools
@@ -17,6 +17,14 @@ verify:
 fix:
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	cargo fmt --all
+
+## Simulates the allocators' cluster from many seeds: make sim SEEDS=2000
+sim:
+	STINT_SIM_SEEDS=$(or $(SEEDS),200) cargo test -p stint --test sim every_seed_keeps_every_invariant -- --exact --nocapture
+
+## Breaks the allocators' cluster on purpose, one rule at a time: the simulation must find each.
+sim-faults:
+	.ci/sim-faults
 
 ## Installs PostgreSQL and Redis for the tests, or says what to install.
 tools:

@@ -283,6 +283,11 @@ impl Group {
         self.state.read(|replica| replica.state.floor(namespace))
     }
 
+    /// The state as applied on this member.
+    pub const fn state(&self) -> &StateMachine {
+        &self.state
+    }
+
     /// The cluster that this member belongs to.
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster

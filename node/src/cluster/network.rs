@@ -1,6 +1,6 @@
 //! The way to the other members: Raft's calls, and commands for the leader. A group of one has no peers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,9 +35,10 @@ struct Shared {
     dialer: Arc<dyn Dial>,
     connections: Connections,
     caller: Caller,
-    channels: Mutex<HashMap<String, Channel>>,
+    /// In order, so that they are also closed in the same order each time, which simulation relies on.
+    channels: Mutex<BTreeMap<String, Channel>>,
     /// What each member refused last, so that it is logged once.
-    refusals: Mutex<HashMap<NodeId, String>>,
+    refusals: Mutex<BTreeMap<NodeId, String>>,
 }
 
 /// The way to one member.

@@ -33,6 +33,9 @@ const LEFT_BEHIND: [&str; 2] = ["stint-data", "target"];
 const MAY_SLEEP: [&str; 3] =
     ["node/examples/chaos/pace.rs", "node/tests/it/support.rs", "node/src/cluster/log_store/tests.rs"];
 
+/// Where waiting costs no time, since the clock is simulated.
+const SIMULATED: &str = "node/tests/sim/";
+
 /// No `mod.rs`, a header, and no more lines than a reader can hold.
 pub(crate) fn shape(source: &Source) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -64,7 +67,7 @@ pub(crate) fn forbidden(source: &Source) -> Vec<Violation> {
         }
     }
     let sleeps = source.all_names().filter(|name| source.is_in_test(name) && is_sleep(&name.path));
-    if !MAY_SLEEP.contains(&source.path.as_str()) {
+    if !MAY_SLEEP.contains(&source.path.as_str()) && !source.path.starts_with(SIMULATED) {
         violations.extend(sleeps.map(|name| {
             Violation::new(
                 &source.path,
@@ -161,6 +164,7 @@ mod tests {
         let text = "use tokio::time::sleep;\nfn f() {\n    std::thread::sleep(A);\n}\n";
         assert_eq!(lines(forbidden, "node/tests/it/x.rs", text), [1, 3]);
         assert_eq!(lines(forbidden, MAY_SLEEP[0], text), [0; 0]);
+        assert_eq!(lines(forbidden, "node/tests/sim/x.rs", text), [0; 0]);
         assert_eq!(lines(forbidden, "node/src/tasks.rs", text), [0; 0]);
         let inline =
             format!("#[cfg(test)]\nmod tests {{\n    async fn f() {{ {}::time::sleep(A).await }}\n}}", "tokio");

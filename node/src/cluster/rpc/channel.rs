@@ -26,6 +26,10 @@ const DIALLED_WITHIN: Duration = Duration::from_secs(1);
 /// A connection on which calls ran out of time is given up when nothing was answered on it for this long.
 const SILENT_FOR: Duration = Duration::from_millis(500);
 
+/// For how long the answer to a call that was given up is still known for one, and ignored. Its clock is the machine's
+/// whatever the timer, so it is longer than any simulation runs.
+const ANSWERS_IGNORED_FOR: Duration = Duration::from_mins(10);
+
 /// The largest refusal that is read, in bytes.
 const MAX_REFUSAL: usize = 4 << 10;
 
@@ -203,7 +207,9 @@ impl Channel {
         let dialled = tokio::time::timeout(DIALLED_WITHIN, self.dialer.dial(&self.address));
         let stream = dialled.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let stream = TokioIo::new(stream.map_err(|source| self.not_dialled(source))?);
-        let handshake = Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).handshake(stream).await;
+        let mut http = Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new()).reset_stream_duration(ANSWERS_IGNORED_FOR);
+        let handshake = http.handshake(stream).await;
         let (sender, connection) = handshake.map_err(|source| self.broken(source))?;
         self.connections.spawn(async move {
             // How it ended is told to the calls that were on it.
