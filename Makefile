@@ -1,6 +1,6 @@
 # The targets that people and CI use. `make verify` only reads; `make fix` mends.
 
-.PHONY: test verify fix tools openapi bench bench-http bench-etcd chaos chaos-short fuzz sim sim-faults
+.PHONY: test verify fix tools openapi bench bench-http bench-cluster chaos chaos-short fuzz sim sim-faults
 
 ## Installs what the tests need (where it can), and runs them all.
 test: tools
@@ -42,9 +42,9 @@ bench:
 bench-http:
 	.ci/bench
 
-## Measures grants beside etcd, and the gap when a leader dies. Needs etcd (Debian: etcd-server).
-bench-etcd:
-	cargo bench -p stint --bench etcd
+## Measures grants beside etcd, the gap when a leader dies, and a thousand holders. Needs etcd (Debian: etcd-server).
+bench-cluster:
+	cargo bench -p stint --bench cluster -- $(or $(SECONDS),10) $(or $(CLIENTS),64)
 
 ## Breaks a real cluster under load in every way it should survive, several times each: at most ten minutes.
 chaos: tools

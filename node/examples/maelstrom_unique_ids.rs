@@ -64,15 +64,11 @@ fn run() -> anyhow::Result<ExitCode> {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (argument, arguments.next()),
         };
-        match (name.as_str(), value) {
-            ("--allocators", Some(value)) => {
-                flags.push(Flag { flag: "--allocators", key: "cluster.allocators", value });
-            }
-            _ => {
-                complain(USAGE);
-                return Ok(ExitCode::from(64));
-            }
-        }
+        let Some(value) = value.filter(|_| name == "--allocators") else {
+            complain(USAGE);
+            return Ok(ExitCode::from(64));
+        };
+        flags.push(Flag { flag: "--allocators", key: "cluster.allocators", value });
     }
     let inputs = Inputs { role: Role::Serve, file: None, flags: &flags, files: &Disk };
     let loaded = unicode_variables(std::env::vars_os()).and_then(|variables| load(inputs, variables))?;

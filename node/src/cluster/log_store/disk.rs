@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -185,8 +186,8 @@ impl Disk {
         read().map_err(Into::into)
     }
 
-    /// Writes a batch in one transaction, and erases the entries below `erase_to`: once it returns, all of it is on disk.
-    pub(super) fn commit(&self, batch: &[Job], committed: Option<&LogId>, erase_to: u64) -> io::Result<()> {
+    /// Writes a batch in one transaction, and erases those entries: once it returns, all of it is on disk.
+    pub(super) fn commit(&self, batch: &[Job], committed: Option<&LogId>, erased: Range<u64>) -> io::Result<()> {
         let write = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_write()?;
             {
@@ -195,7 +196,10 @@ impl Disk {
                 for job in batch {
                     write_op(&job.op, &mut meta, &mut log)?;
                 }
-                log.retain_in(..erase_to, |_, _| false)?;
+                // Even of nothing, it would write pages anew.
+                if !erased.is_empty() {
+                    log.retain_in(..erased.end, |_, _| false)?;
+                }
                 if let Some(id) = committed {
                     meta.insert(COMMITTED_KEY, codec::encode_log_id(id).as_slice())?;
                 }

@@ -221,8 +221,9 @@ impl Writer {
             }
         }
         let erase_to = self.purged.end.min(self.purged.start + ERASED_AT_ONCE);
-        let written = catch_unwind(AssertUnwindSafe(|| self.disk.commit(batch, committed.as_ref(), erase_to)))
-            .unwrap_or_else(|_| Err(io::Error::other("the database panicked")));
+        let written =
+            catch_unwind(AssertUnwindSafe(|| self.disk.commit(batch, committed.as_ref(), self.purged.start..erase_to)))
+                .unwrap_or_else(|_| Err(io::Error::other("the database panicked")));
         health.end(began, batch.iter().map(Job::entries).sum());
         match written {
             Ok(()) => {

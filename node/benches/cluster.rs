@@ -2,12 +2,18 @@
 //! with a connection of its own to the leader, fsync on in both.
 //!
 //! Rounds of the three workloads alternate, so that a noisy machine is noisy for all; what is printed are medians with
-//! the lowest and the highest round. Then the leader is killed, several times, under a steady stream of grants.
-//! `make bench-etcd`; `STINT_BENCH_SECONDS` and `STINT_BENCH_CLIENTS` change the length of a round and the clients.
+//! the lowest and the highest round. Then the leader is killed, several times, under a steady stream of grants; and at
+//! last a thousand holders draw a million ids a second together.
+//! `make bench-cluster`; `make bench-cluster SECONDS=5 CLIENTS=128` changes the length of a
+//! round and the clients.
 
-#[path = "etcd/grpc.rs"]
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
+#[path = "cluster/grpc.rs"]
 mod grpc;
-#[path = "etcd/servers.rs"]
+#[path = "cluster/holders.rs"]
+mod holders;
+#[path = "cluster/servers.rs"]
 mod servers;
 
 use std::sync::Arc;
@@ -40,12 +46,13 @@ struct Round {
 }
 
 fn main() -> Result<()> {
-    let clients = setting("STINT_BENCH_CLIENTS", 64)?;
-    let length = Duration::from_secs(setting("STINT_BENCH_SECONDS", 10)?);
+    let [seconds, clients] = settings()?;
+    let length = Duration::from_secs(seconds);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         compare(clients, length).await?;
-        fail_over().await
+        fail_over().await?;
+        holders::measure().await
     })
 }
 
@@ -275,9 +282,13 @@ fn to_f64(count: usize) -> f64 {
     count as f64
 }
 
-fn setting(name: &str, otherwise: u64) -> Result<u64> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name} must be a number")),
-        Err(_) => Ok(otherwise),
+/// The length of a round in seconds and the clients: the arguments of the bench, behind those of cargo.
+fn settings() -> Result<[u64; 2]> {
+    let mut settings = [10, 64];
+    let given = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    for (setting, text) in settings.iter_mut().zip(given) {
+        *setting =
+            text.parse().with_context(|| format!("{text:?} is no number: make bench-cluster SECONDS=10 CLIENTS=64"))?;
     }
+    Ok(settings)
 }

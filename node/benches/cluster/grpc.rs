@@ -7,11 +7,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// One connection to one member.
 pub(crate) struct Etcd {
     sender: SendRequest<Full<Bytes>>,
     authority: String,
+    /// Ends with this.
+    _connection: JoinSet<()>,
 }
 
 /// What a compare-and-swap found.
@@ -26,8 +29,9 @@ impl Etcd {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Self { sender, authority: address.to_owned() })
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { drop(connection.await) });
+        Ok(Self { sender, authority: address.to_owned(), _connection: tasks })
     }
 
     /// Whether this member leads.
@@ -44,19 +48,16 @@ impl Etcd {
     /// Sets the counter to `new` if it is `old`, or if there is none and `old` is `None`.
     pub(crate) async fn swap(&mut self, key: &[u8], old: Option<u64>, new: u64) -> Result<Swap> {
         let mut compare = BytesMut::new();
-        match old {
+        if let Some(old) = old {
             // Equal, by value.
-            Some(old) => {
-                compare.extend_from_slice(&[0x10, 3]);
-                bytes(&mut compare, 3, key);
-                bytes(&mut compare, 7, &old.to_be_bytes());
-            }
+            compare.extend_from_slice(&[0x10, 3]);
+            bytes(&mut compare, 3, key);
+            bytes(&mut compare, 7, &old.to_be_bytes());
+        } else {
             // Equal, by the revision of its creation: 0.
-            None => {
-                compare.extend_from_slice(&[0x10, 1]);
-                bytes(&mut compare, 3, key);
-                compare.extend_from_slice(&[0x28, 0]);
-            }
+            compare.extend_from_slice(&[0x10, 1]);
+            bytes(&mut compare, 3, key);
+            compare.extend_from_slice(&[0x28, 0]);
         }
         let (mut success, mut failure, mut range) = (BytesMut::new(), BytesMut::new(), BytesMut::new());
         bytes(&mut success, 2, &put(key, &new.to_be_bytes()));
