@@ -70,7 +70,7 @@ async fn said(cluster: &Cluster, arguments: &[&str], expected: &str) {
 
 async fn refused(cluster: &Cluster, arguments: &[&str]) -> String {
     let output = cluster.command(arguments).await;
-    assert_eq!(output.stderr.iter().filter(|byte| **byte == b'\n').count(), 1, "{output:?}");
+    assert_eq!(output.stderr.split(|byte| *byte == b'\n').count() - 1, 1, "{output:?}");
     last_line(&output, 1)
 }
 

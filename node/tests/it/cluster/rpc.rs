@@ -35,9 +35,11 @@ impl Caller {
         let status = cluster.status().await.unwrap();
         let members = status["members"].as_array().unwrap();
         let target = members.iter().find(|member| member["node_id"] == node_id).unwrap();
-        let digest = Sha256::new().chain_update(b"stint cluster secret\0").chain_update(SECRET).finalize();
+        let digest: [u8; 32] =
+            Sha256::new().chain_update(b"stint cluster secret\0").chain_update(SECRET).finalize().into();
+        let [high, low] = [0, 16].map(|at| u128::from_be_bytes(digest[at..at + 16].try_into().unwrap()));
         let headers = BTreeMap::from([
-            ("stint-secret", digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            ("stint-secret", format!("{high:032x}{low:032x}")),
             ("stint-cluster", status["cluster_id"].as_str().unwrap().to_owned()),
             ("stint-sender", format!("9-{}", "ab".repeat(16))),
             ("stint-target", format!("{node_id}-{}", target["incarnation"].as_str().unwrap())),
