@@ -21,14 +21,10 @@ async fn an_id_is_not_issued_before_it_was_granted_and_known_after() {
     let drawn = client.post("/api/v1/ids", &json!({ "namespace": "orders" })).await.json();
     assert_eq!(drawn["ids"], json!([1003]));
     let after = decode(1003).await;
-    let status = after["status"].as_str().unwrap();
-    if status == "forgotten" {
-        assert!(after["before"].as_str().unwrap().ends_with('Z'), "{after}");
-    } else {
-        let grant = &after["grant"];
-        assert_eq!((status, &grant["start"], &grant["step"]), ("granted", &json!(1003), &json!(10)), "{after}");
-        assert_eq!((&grant["fate"], grant["holder"].as_str().unwrap().len()), (&json!("live"), 32), "{after}");
-    }
+    let grant = &after["grant"];
+    assert_eq!((&after["status"], &grant["start"]), (&json!("granted"), &json!(1003)), "{after}");
+    assert_eq!((&grant["step"], &grant["fate"]), (&json!(10), &json!("live")), "{after}");
+    assert_eq!(grant["holder"].as_str().unwrap().len(), 32, "{after}");
     assert_eq!(decode(999_993).await["status"], "not-issued");
 }
 
@@ -107,12 +103,11 @@ async fn the_audit_lists_grants_in_order_and_without_overlap() {
         let of_name = |record: &&Value| record["event"] == "granted" && record["namespace"] == name;
         let ends = |record: &Value| [&record["ids"]["start"], &record["ids"]["end"]].map(|id| id.as_u64().unwrap());
         let ranges: Vec<_> = records.iter().filter(of_name).map(ends).collect();
-        assert!(ranges.windows(2).all(|pair| pair[0][1] <= pair[1][0]), "{ranges:?}");
+        assert!(!ranges.is_empty() && ranges.windows(2).all(|pair| pair[0][1] <= pair[1][0]), "{ranges:?}");
     }
-    if let Some(first) = records.first() {
-        let behind = client.get(&format!("/api/v1/ids/audit?after={}", first["index"])).await;
-        assert_eq!(lines(behind.text())[..], records[1..]);
-    }
+    let behind = client.get(&format!("/api/v1/ids/audit?after={}", records[0]["index"])).await;
+    // More may have been committed in between.
+    assert_eq!(lines(behind.text())[..records.len() - 1], records[1..]);
     for query in ["after=-1", "after=x", "follow=maybe", "since=1"] {
         client.get(&format!("/api/v1/ids/audit?{query}")).await.problem(400, "invalid-query");
     }
