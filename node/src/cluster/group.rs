@@ -44,8 +44,9 @@ use crate::ports::error_chain::Chain;
 /// How long a stop may take before it is given up and the process should end anyway.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long sending and installing a snapshot may take.
-const SNAPSHOT_INSTALLED_WITHIN_MS: u64 = 30_000;
+/// How long sending and installing a snapshot may take: some twenty megabytes at most. A connection that swallowed it is
+/// waited for no longer.
+const SNAPSHOT_INSTALLED_WITHIN_MS: u64 = 5_000;
 
 /// How long the first start of a group of one may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);

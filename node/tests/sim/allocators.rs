@@ -141,7 +141,8 @@ impl AllocatorHost {
         Some(Observation {
             node_id: status.node_id,
             term: status.term,
-            leads: status.leader == Some(status.node_id),
+            // Not from the status: that looks at how long ago a quorum was heard, and out here no simulated clock ticks.
+            leads: group.leading().is_some(),
             applied: status.last_applied_index?,
             clock_ms,
             namespaces: status.namespaces.into_iter().map(|it| (it.name, it.floor, it.totals)).collect(),

@@ -147,7 +147,7 @@ impl Group {
     }
 
     /// The term that this member leads, once everything from before the term is applied here.
-    pub(super) fn leading(&self) -> Option<u64> {
+    pub fn leading(&self) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
