@@ -44,7 +44,7 @@ bench-http:
 
 ## Measures grants beside etcd, the gap when a leader dies, and a thousand holders. Needs etcd (Debian: etcd-server).
 bench-cluster:
-	cargo bench -p stint --bench cluster -- $(or $(SECONDS),10) $(or $(CLIENTS),64)
+	cargo bench -p stint --bench cluster -- $(or $(SECONDS),10) $(or $(CLIENTS),64) $(PARTS)
 
 ## Breaks a real cluster under load in every way it should survive, several times each: at most ten minutes.
 chaos: tools

@@ -5,7 +5,7 @@
 //! the lowest and the highest round. Then the leader is killed, several times, under a steady stream of grants; and at
 //! last a thousand holders draw a million ids a second together.
 //! `make bench-cluster`; `make bench-cluster SECONDS=5 CLIENTS=128` changes the length of a
-//! round and the clients.
+//! round and the clients; PARTS=holders measures only that (or compare, failover).
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
@@ -32,6 +32,8 @@ use tokio::time::{Instant, sleep};
 use grpc::{Etcd, Swap};
 use servers::{SECRET, Servers, etcd_leader};
 
+/// What can be measured by itself, named as an argument.
+const PARTS: [&str; 3] = ["compare", "failover", "holders"];
 const ROUNDS: usize = 5;
 const KILLS: usize = 5;
 /// Clients during a failover: enough to see each gap to a few milliseconds.
@@ -50,9 +52,18 @@ fn main() -> Result<()> {
     let length = Duration::from_secs(seconds);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        compare(clients, length).await?;
-        fail_over().await?;
-        holders::measure().await
+        let parts: Vec<String> = std::env::args().filter(|argument| PARTS.contains(&argument.as_str())).collect();
+        let wanted = |part| parts.is_empty() || parts.iter().any(|named| named == part);
+        if wanted("compare") {
+            compare(clients, length).await?;
+        }
+        if wanted("failover") {
+            fail_over().await?;
+        }
+        if wanted("holders") {
+            holders::measure().await?;
+        }
+        Ok(())
     })
 }
 
@@ -286,6 +297,7 @@ fn to_f64(count: usize) -> f64 {
 fn settings() -> Result<[u64; 2]> {
     let mut settings = [10, 64];
     let given = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let given = given.filter(|argument| !PARTS.contains(&argument.as_str()));
     for (setting, text) in settings.iter_mut().zip(given) {
         *setting =
             text.parse().with_context(|| format!("{text:?} is no number: make bench-cluster SECONDS=10 CLIENTS=64"))?;
