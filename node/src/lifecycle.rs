@@ -52,6 +52,17 @@ impl Tasks {
             }
         }));
     }
+
+    /// Starts a task that has no end of its own: it is dropped when tasks are to finish.
+    pub fn start_endless(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.start(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
 }
 
 impl Spawn for Tasks {

@@ -73,7 +73,8 @@ pub fn start_allocator(config: &Config, bootstrap: bool, around: &Surroundings) 
     listen(&background, server, listener)?;
     let failure = Arc::new(OnceLock::new());
     run(&background, task, Arc::clone(&failure), config.cluster.data_dir.clone());
-    report(&background, Arc::clone(&member), raft_metrics);
+    let measured = Arc::clone(&member);
+    background.start_endless("raft metrics", async move { measured.running().await.report(&raft_metrics).await });
     let mut frontend = Frontend::new(config);
     let health = Health::new(Arc::clone(&member) as _);
     let admin_address = frontend.serve_admin(admin_listener, &registry, health, around)?;
@@ -89,54 +90,30 @@ fn member_options(config: &Config, bootstrap: bool, group: GroupOptions) -> Memb
 
 fn listen(background: &Tasks, server: RpcServer, listener: TcpListener) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener).context("the allocator's port (cluster.listen)")?;
-    let stop = background.stopping();
-    background.start("allocator's port", async move {
-        tokio::select! {
-            () = server.run(listener) => {}
-            () = stop.cancelled() => {}
-        }
-    });
+    background.start_endless("allocator's port", server.run(listener));
     Ok(())
 }
 
 /// A member that can't go on is of no use: the process ends, so that a person or whoever started it notices.
 fn run(background: &Tasks, task: MemberTask<LogStore>, failure: Arc<OnceLock<String>>, data_dir: PathBuf) {
-    let stop = background.stopping();
-    background.start("allocator", async move {
-        tokio::select! {
-            Err(error) = task.run() => {
-                let cause = Chain(&error);
-                let _ = failure.set(match &error {
-                    MemberFailure::Open(_) => format!(
-                        "the allocator's data in {} can't be used; start the version of stint that wrote it, or \
-                         replace this member by a new one: {cause}",
-                        data_dir.display()
-                    ),
-                    MemberFailure::Refused(_) | MemberFailure::Stopped(_) => cause.to_string(),
-                });
-            }
-            () = stop.cancelled() => {}
-        }
-    });
-}
-
-fn report(background: &Tasks, member: Arc<AllocatorMember>, metrics: RaftMetrics) {
-    let stop = background.stopping();
-    background.start("raft metrics", async move {
-        tokio::select! {
-            () = async { member.running().await.report(&metrics).await } => {}
-            () = stop.cancelled() => {}
-        }
+    background.start_endless("allocator", async move {
+        let Err(error) = task.run().await;
+        let cause = Chain(&error);
+        let _ = failure.set(match &error {
+            MemberFailure::Open(_) => format!(
+                "the allocator's data in {} can't be used; start the version of stint that wrote it, or replace this \
+                 member by a new one: {cause}",
+                data_dir.display()
+            ),
+            MemberFailure::Refused(_) | MemberFailure::Stopped(_) => cause.to_string(),
+        });
     });
 }
 
 impl AllocatorNode {
     /// Resolves when the member can't go on by itself: its disk has failed, it is refused, or a task ended.
     pub async fn failed(&self) {
-        tokio::select! {
-            () = self.frontend.failed() => {}
-            () = self.background.failed() => {}
-        }
+        self.frontend.failed(&self.background).await;
     }
 
     /// Why the member can't go on, in one line, if it said so.

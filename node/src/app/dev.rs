@@ -95,7 +95,8 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
     let address = frontend.serve("public port", listener, http::router(Arc::new(api)))?;
     let admin_address = frontend.serve_admin(admin_listener, &registry, health, &around)?;
     start_housekeeping(&background, &registry, &store, &group, &around);
-    report(&background, Arc::clone(&group), raft_metrics);
+    let measured = Arc::clone(&group);
+    background.start_endless("raft metrics", async move { measured.report(&raft_metrics).await });
     Ok(DevNode {
         address,
         admin_address,
@@ -114,10 +115,7 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
 impl DevNode {
     /// Resolves when the node can't go on by itself: a task or a server ended.
     pub async fn failed(&self) {
-        tokio::select! {
-            () = self.frontend.failed() => {}
-            () = self.background.failed() => {}
-        }
+        self.frontend.failed(&self.background).await;
     }
 
     /// Stops in order; nothing acknowledged is lost however it ends. False if something had to be cut off.
@@ -196,17 +194,6 @@ fn start_ids(
     )
 }
 
-/// Keeps the metrics of the group of one up to date.
-fn report(background: &Tasks, group: Arc<Group>, metrics: RaftMetrics) {
-    let stop = background.stopping();
-    background.start("raft metrics", async move {
-        tokio::select! {
-            () = group.report(&metrics) => {}
-            () = stop.cancelled() => {}
-        }
-    });
-}
-
 fn start_housekeeping(
     background: &Tasks,
     registry: &Registry,
@@ -216,16 +203,12 @@ fn start_housekeeping(
 ) {
     let stop = background.stopping();
     background.start("metrics upkeep", tasks::fold_metrics(registry.clone(), stop.clone()));
-    let cleanup = tasks::forget_idempotency_keys(Arc::clone(store) as _, Arc::clone(&around.clock), stop.clone());
+    let cleanup = tasks::forget_idempotency_keys(Arc::clone(store) as _, Arc::clone(&around.clock), stop);
     background.start("idempotency cleanup", cleanup);
     let group = Arc::clone(group);
-    background.start("allocator watch", async move {
-        tokio::select! {
-            reason = group.failed() => {
-                tracing::error!(reason, "the allocator has stopped: no new ids once those at hand are used; see /readyz");
-                stop.cancelled().await;
-            }
-            () = stop.cancelled() => {}
-        }
+    background.start_endless("allocator watch", async move {
+        let reason = group.failed().await;
+        tracing::error!(reason, "the allocator has stopped: no new ids once those at hand are used; see /readyz");
+        std::future::pending::<()>().await;
     });
 }

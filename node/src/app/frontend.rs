@@ -101,9 +101,12 @@ impl Frontend {
         self.servers.stopping()
     }
 
-    /// Resolves when a server ended although nobody asked it to.
-    pub(super) async fn failed(&self) {
-        self.servers.failed().await;
+    /// Resolves when a server, or one of the node's other tasks, ended although nobody asked it to.
+    pub(super) async fn failed(&self, background: &Tasks) {
+        tokio::select! {
+            () = self.servers.failed() => {}
+            () = background.failed() => {}
+        }
     }
 
     /// From now on `/readyz` says no.

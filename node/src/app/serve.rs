@@ -137,10 +137,7 @@ fn start_ids(
 impl ServeNode {
     /// Resolves when the node can't go on by itself: a task or a server ended.
     pub async fn failed(&self) {
-        tokio::select! {
-            () = self.frontend.failed() => {}
-            () = self.background.failed() => {}
-        }
+        self.frontend.failed(&self.background).await;
     }
 
     /// Stops in order: no request is cut off that ends in time, and what is left of the ids is reported. False if
@@ -161,18 +158,16 @@ fn code_key(config: &Config, entropy: &dyn Entropy) -> anyhow::Result<CodeKey> {
 
 /// Says in the log, once, whether the allocators answer. Nothing waits for it.
 fn look_for_allocators(background: &Tasks, allocator: Arc<dyn Allocator>) {
-    let stop = background.stopping();
-    background.start("first look for the allocators", async move {
-        tokio::select! {
-            status = allocator.status() => match status {
-                Ok(status) => tracing::info!(cluster_id = status.cluster_id, leader = status.leader, "the allocators answer"),
-                Err(error) => tracing::warn!(
-                    error = %Chain(&error),
-                    "no allocator answers: this node has no ids until one does; see /readyz"
-                ),
-            },
-            () = stop.cancelled() => {}
+    background.start_endless("first look for the allocators", async move {
+        match allocator.status().await {
+            Ok(status) => {
+                tracing::info!(cluster_id = status.cluster_id, leader = status.leader, "the allocators answer");
+            }
+            Err(error) => tracing::warn!(
+                error = %Chain(&error),
+                "no allocator answers: this node has no ids until one does; see /readyz"
+            ),
         }
-        stop.cancelled().await;
+        std::future::pending::<()>().await;
     });
 }

@@ -49,11 +49,6 @@ pub struct Peer {
     address: String,
 }
 
-/// There are no peers.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("member {0} can't be reached: this node runs a group of one")]
-struct NoPeers(NodeId);
-
 impl Peers {
     /// A group of one.
     pub const fn none() -> Self {
@@ -136,9 +131,6 @@ impl Peer {
         request: &Q,
         deadline: Duration,
     ) -> Result<A, RPCError<TypeConfig>> {
-        if self.peers.0.is_none() {
-            return Err(Unreachable::new(&NoPeers(self.target.node_id)).into());
-        }
         let answer =
             self.call(path, request.encode(), deadline, MAX_ANSWER).await.map_err(|error| rpc_error(&error))?;
         A::decode(&answer).map_err(|error| NetworkError::new(&error).into())

@@ -109,11 +109,9 @@ impl RemoteAllocator {
         let mut may_have_worked = false;
         loop {
             let (mut telling, mut hopeless) = (None::<CallError>, true);
-            let first = self.preferred.load(Ordering::Relaxed);
-            for turn in 0..self.channels.len() {
-                let at = (first + turn) % self.channels.len();
+            for (at, channel) in self.in_turn() {
                 let deadline = ATTEMPTED_FOR.min(patience.saturating_sub(began.elapsed()));
-                match self.channels[at].call(self.question(path, body.clone(), deadline, max_answer)).await {
+                match channel.call(self.question(path, body.clone(), deadline, max_answer)).await {
                     Ok(answer) => {
                         self.preferred.store(at, Ordering::Relaxed);
                         return Ok(answer);
@@ -140,6 +138,13 @@ impl RemoteAllocator {
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// Everybody once, the one that is preferred first.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, &Channel)> {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let all = self.channels.iter().enumerate();
+        all.clone().skip(first).chain(all.take(first))
     }
 
     fn question(&self, path: &'static str, body: Bytes, deadline: Duration, max_answer: usize) -> Call {
@@ -197,9 +202,7 @@ impl Allocator for RemoteAllocator {
     async fn audit(&self, after: Option<u64>, follow: bool) -> Result<AuditStream, CoordinationError> {
         let body = encoded(&AuditQuestion { after, follow });
         let mut last = RemoteError::Nobody;
-        let first = self.preferred.load(Ordering::Relaxed);
-        for turn in 0..self.channels.len() {
-            let channel = &self.channels[(first + turn) % self.channels.len()];
+        for (_, channel) in self.in_turn() {
             match channel.open_stream(self.question(path::AUDIT, body.clone(), ATTEMPTED_FOR, MAX_RECORD)).await {
                 Ok(body) => return Ok(frames(body)),
                 Err(error) => last = error.into(),
@@ -211,9 +214,7 @@ impl Allocator for RemoteAllocator {
     async fn change_members(&self, change: MemberChange) -> Result<(), MemberError> {
         let body = Bytes::from(serde_json::to_vec(&change).expect("a value in memory always has a JSON form"));
         let mut last = RemoteError::Nobody;
-        let first = self.preferred.load(Ordering::Relaxed);
-        for turn in 0..self.channels.len() {
-            let channel = &self.channels[(first + turn) % self.channels.len()];
+        for (_, channel) in self.in_turn() {
             match channel.call(self.question(path::MEMBERS, body.clone(), CHANGED_WITHIN, MAX_REPLY)).await {
                 Ok(_) => return Ok(()),
                 Err(CallError::Refused { refusal, .. }) if refusal.kind == RefusalKind::Members => {

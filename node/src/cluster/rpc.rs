@@ -14,7 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderMap;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -113,7 +113,7 @@ pub(super) fn router(member: Arc<AllocatorMember>) -> Router {
         .route(path::TRANSFER, post(transfer))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE));
     let snapshot = Router::new().route(path::SNAPSHOT, post(snapshot)).layer(DefaultBodyLimit::max(MAX_SNAPSHOT));
-    let raft = raft.merge(snapshot).layer(from_fn_with_state(Arc::clone(&member), admit_member));
+    let raft = raft.merge(snapshot).layer(from_fn(admit_member));
     questions.merge(raft).layer(from_fn_with_state(Arc::clone(&member), admit)).with_state(member)
 }
 
@@ -141,38 +141,36 @@ async fn admit_member(request: Request, next: Next) -> Response {
 async fn append(State(member): Member, body: Bytes) -> Answer {
     let group = member.group_or_refusal()?;
     let request = read::<AppendEntriesRequest<TypeConfig>>(&body)?;
-    let answer = group.raft().append_entries(request).await.map_err(|error| stopped(&error))?;
-    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+    let appended = group.raft().append_entries(request).await;
+    if appended.as_ref().is_ok_and(|appended| !matches!(appended, AppendEntriesResponse::HigherVote(_))) {
         group.hear_leader();
     }
-    Ok(answer.encode().into())
+    answer(appended)
 }
 
 async fn vote(State(member): Member, body: Bytes) -> Answer {
     let group = member.group_or_refusal()?;
     let request = read::<VoteRequest<TypeConfig>>(&body)?;
-    group.raft().vote(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+    answer(group.raft().vote(request).await)
 }
 
 async fn pre_vote(State(member): Member, body: Bytes) -> Answer {
     let group = member.group_or_refusal()?;
     let request = read::<VoteRequest<TypeConfig>>(&body)?;
-    group.raft().pre_vote(request).await.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+    answer(group.raft().pre_vote(request).await)
 }
 
 async fn transfer(State(member): Member, body: Bytes) -> Answer {
     let group = member.group_or_refusal()?;
     let request = read::<TransferLeaderRequest<TypeConfig>>(&body)?;
-    let answer = group.raft().handle_transfer_leader(request).await;
-    answer.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+    answer(group.raft().handle_transfer_leader(request).await)
 }
 
 async fn snapshot(State(member): Member, body: Bytes) -> Answer {
     let group = member.group_or_refusal()?;
     let SnapshotRequest { vote, snapshot } = read(&body)?;
     Group::check_snapshot(&snapshot).map_err(|error| Refusal::new(RefusalKind::Message, Chain(&error).to_string()))?;
-    let answer = group.raft().install_full_snapshot(vote, snapshot).await;
-    answer.map(|answer| answer.encode().into()).map_err(|error| stopped(&error))
+    answer(group.raft().install_full_snapshot(vote, snapshot).await)
 }
 
 async fn hello(State(member): Member) -> Answer {
@@ -194,7 +192,7 @@ async fn submit(State(member): Member, headers: HeaderMap, body: Bytes) -> Answe
         group.submit_or_forward(command).await
     };
     let reply = reply.map_err(|error| coordination(&error))?.encode();
-    let cluster_id = group.cluster_id().map(|id| id.to_string()).unwrap_or_default();
+    let cluster_id = group.cluster().id.to_string();
     Ok(seal(&SubmitAnswer { cluster_id, leader, reply }).into())
 }
 
@@ -259,8 +257,10 @@ fn unreadable(error: &(dyn std::error::Error + 'static)) -> Refusal {
     Refusal::new(RefusalKind::Message, format!("the message can't be read: {}", Chain(error)))
 }
 
-fn stopped(error: &(dyn std::error::Error + 'static)) -> Refusal {
-    Refusal::new(RefusalKind::Unavailable, format!("this member has stopped: {}", Chain(error)))
+/// What the consensus core made of a call. It errs only when it has stopped.
+fn answer<M: Message, E: std::error::Error + 'static>(made: Result<M, E>) -> Answer {
+    made.map(|message| message.encode().into())
+        .map_err(|error| Refusal::new(RefusalKind::Unavailable, format!("this member has stopped: {}", Chain(&error))))
 }
 
 fn coordination(error: &CoordinationError) -> Refusal {

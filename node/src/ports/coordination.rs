@@ -112,7 +112,7 @@ impl CoordinationError {
 }
 
 /// The cluster as one node sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterStatus {
     /// Identity of the cluster's data, 32 hex digits.
     pub cluster_id: String,

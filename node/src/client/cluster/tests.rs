@@ -1,3 +1,5 @@
+//! What the `stint cluster` commands ask for, over HTTP and of the allocators themselves.
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;

@@ -6,7 +6,7 @@ use std::io;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, StorageBackend};
 
-/// Opens a copy of a file's bytes in memory; a few megabytes.
+/// Opens a copy of a file's bytes in memory: some tens of megabytes, where the log is as long as it gets.
 pub(super) fn open_copy(bytes: &[u8], builder: &Builder) -> Result<(), redb::Error> {
     if bytes.is_empty() {
         // redb would make a new database of it.

@@ -1,3 +1,5 @@
+//! Where an id comes from, told from an allocator with one answer.
+
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -26,19 +28,7 @@ impl Allocator for Told {
     }
 
     async fn status(&self) -> Result<ClusterStatus, CoordinationError> {
-        Ok(ClusterStatus {
-            cluster_id: String::new(),
-            node_id: 1,
-            leader: None,
-            term: 1,
-            last_log_index: None,
-            last_applied_index: None,
-            voters: Vec::new(),
-            members: Vec::new(),
-            worker_leases: 0,
-            audit_violations: 0,
-            namespaces: vec![self.namespace.clone()],
-        })
+        Ok(ClusterStatus { namespaces: vec![self.namespace.clone()], ..ClusterStatus::default() })
     }
 
     async fn find_origin(&self, namespace: &NamespaceName, id: u64) -> Result<Option<IdOrigin>, CoordinationError> {

@@ -1,3 +1,5 @@
+//! What a node calls a problem, and what a note.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -36,19 +38,7 @@ impl Allocator for Asked {
             Self::Away => return away(),
             Self::Silent => std::future::pending().await,
         };
-        Ok(ClusterStatus {
-            cluster_id: String::new(),
-            node_id: 1,
-            leader,
-            term: 1,
-            last_log_index: None,
-            last_applied_index: None,
-            voters: vec![1],
-            members: Vec::new(),
-            worker_leases: 0,
-            audit_violations: 0,
-            namespaces: Vec::new(),
-        })
+        Ok(ClusterStatus { leader, ..ClusterStatus::default() })
     }
 
     async fn find_origin(&self, _namespace: &NamespaceName, _id: u64) -> Result<Option<IdOrigin>, CoordinationError> {

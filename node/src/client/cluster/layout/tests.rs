@@ -1,3 +1,5 @@
+//! What `stint cluster status` prints.
+
 use serde_json::{Value, json};
 
 use super::*;

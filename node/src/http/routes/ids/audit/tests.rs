@@ -1,3 +1,5 @@
+//! The audit as lines: their order, their shapes, and how they end.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -50,22 +52,13 @@ impl Allocator for Audited {
 
     async fn status(&self) -> Result<ClusterStatus, CoordinationError> {
         Ok(ClusterStatus {
-            cluster_id: String::new(),
-            node_id: 1,
-            leader: None,
-            term: 1,
-            last_log_index: None,
-            last_applied_index: None,
-            voters: Vec::new(),
-            members: Vec::new(),
-            worker_leases: 0,
-            audit_violations: 0,
             namespaces: vec![NamespaceStatus {
                 name: name("region"),
                 spec: region(),
                 floor: 100,
                 totals: NamespaceTotals::default(),
             }],
+            ..ClusterStatus::default()
         })
     }
 
