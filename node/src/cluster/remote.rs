@@ -106,9 +106,9 @@ impl RemoteAllocator {
         patience: Duration,
     ) -> Result<Bytes, CoordinationError> {
         let began = Instant::now();
-        let mut may_have_worked = false;
+        let (mut telling, mut may_have_worked) = (None::<CallError>, false);
         loop {
-            let (mut telling, mut hopeless) = (None::<CallError>, true);
+            let mut hopeless = true;
             for (at, channel) in self.in_turn() {
                 let deadline = ATTEMPTED_FOR.min(patience.saturating_sub(began.elapsed()));
                 match channel.call(self.question(path, body.clone(), deadline, max_answer)).await {
@@ -119,10 +119,9 @@ impl RemoteAllocator {
                     Err(error) => {
                         tracing::debug!(error = %Chain(&error), "asking another allocator");
                         may_have_worked |= !error.is_without_effect();
-                        // What a person must put right says more than who is away, and doesn't change by asking again.
-                        let is_telling = is_about_identity(&error);
-                        hopeless &= is_telling;
-                        if is_telling || !telling.as_ref().is_some_and(is_about_identity) {
+                        hopeless &= is_about_identity(&error);
+                        // An attempt at the end of the time may have had none left, and its silence says nothing.
+                        if telling.as_ref().is_none_or(|told| says(&error) >= says(told)) {
                             telling = Some(error);
                         }
                     }
@@ -264,6 +263,16 @@ fn take_frame(buffer: &mut BytesMut) -> Result<Option<AuditRecord>, Coordination
     }
     buffer.advance(4);
     unseal(&buffer.split_to(length)).map(Some).map_err(unreadable)
+}
+
+/// How much an error says to a person: what must be put right, which doesn't change by asking again, says more than what
+/// went wrong, and that more than that nothing was heard.
+fn says(error: &CallError) -> u8 {
+    match error {
+        CallError::Silent { .. } => 0,
+        _ if is_about_identity(error) => 2,
+        _ => 1,
+    }
 }
 
 fn is_about_identity(error: &CallError) -> bool {
