@@ -3,7 +3,7 @@
 //! - [`domain`]: validated values
 //! - [`ports`]: what the use cases need from the outside
 //! - [`service`]: the use cases, over ports
-//! - [`storage`], [`cache`], [`ids`], [`cluster`]: adapters of the ports
+//! - [`storage`], [`cache`], [`ids`], [`clicks`], [`cluster`]: adapters of the ports, some over [`redis_server`]
 //! - [`http`], [`admin`], [`tasks`]: the ways in
 //! - [`client`]: the commands that talk to a server over HTTP
 //! - [`config`], [`cli`], [`telemetry`], [`metrics`], [`lifecycle`], [`data_dir`]: the frame
@@ -13,6 +13,7 @@ pub mod admin;
 pub mod app;
 pub mod cache;
 pub mod cli;
+pub mod clicks;
 pub mod client;
 pub mod cluster;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod ids;
 pub mod lifecycle;
 pub mod metrics;
 pub mod ports;
+pub mod redis_server;
 pub mod service;
 pub mod storage;
 pub mod tasks;

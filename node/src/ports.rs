@@ -1,5 +1,8 @@
 //! What the use cases need from the outside: traits and their errors. No port knows a backend.
 
+pub mod block_store;
+pub mod change_feed;
+pub mod click_store;
 pub mod clock;
 pub mod coordination;
 pub mod entropy;
@@ -8,4 +11,6 @@ pub mod id_source;
 pub mod key_store;
 pub mod link_cache;
 pub mod link_store;
+pub mod shared_cache;
 pub mod spawn;
+pub mod timeline;

@@ -3,4 +3,5 @@
 pub mod absent;
 #[cfg(test)]
 mod conformance;
+pub mod postgres;
 pub mod sqlite;

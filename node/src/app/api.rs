@@ -94,6 +94,7 @@ pub(super) fn assemble(
             Arc::clone(&codec),
             Arc::clone(own),
             Arc::clone(&clock),
+            Arc::clone(&around.entropy),
         ),
         links: ManageLinks::new(
             store,

@@ -21,10 +21,15 @@ use crate::ports::link_cache::LinkCache;
 /// How long a floor is kept: far longer than any read of the store is allowed to take.
 const FLOOR_KEPT: Duration = Duration::from_mins(1);
 
+/// How long a link that wasn't there is taken to be missing without looking again. It may have been created elsewhere.
+const MISSING_FOR: Duration = Duration::from_secs(1);
+
 /// Links, aliases and targets in this process's memory.
 #[derive(Debug)]
 pub struct MemoryLinkCache {
     links: Cache<Key, Entry>,
+    /// Keys without a link, and since when.
+    missing: Cache<Key, Duration>,
     aliases: Cache<Alias, Key>,
     targets: Cache<(OwnerId, UrlHash), (Key, i64)>,
     floors: Mutex<Floors>,
@@ -49,6 +54,7 @@ impl MemoryLinkCache {
     pub fn new(entries: usize, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
         Self {
             links: Cache::new(entries),
+            missing: Cache::new(entries),
             aliases: Cache::new(entries),
             targets: Cache::new(entries),
             floors: Mutex::default(),
@@ -64,6 +70,7 @@ impl MemoryLinkCache {
 
     fn put(&self, link: &Arc<Link>) {
         self.links.insert(link.key, Entry { link: Arc::clone(link), stored_at: self.clock.monotonic() });
+        self.missing.remove(&link.key);
     }
 }
 
@@ -109,6 +116,34 @@ impl LinkCache for MemoryLinkCache {
         if link.version >= floors.get(link.key) {
             self.put(link);
         }
+    }
+
+    fn note_version(&self, key: Key, version: i64) {
+        let mut floors = self.floors();
+        floors.raise(key, version, self.clock.monotonic());
+        self.missing.remove(&key);
+        if self.links.get(&key).is_some_and(|entry| entry.link.version < version) {
+            self.links.remove(&key);
+        }
+    }
+
+    fn is_missing(&self, key: Key) -> bool {
+        self.missing.get(&key).is_some_and(|since| self.clock.monotonic() < since + MISSING_FOR)
+    }
+
+    fn remember_missing(&self, key: Key, floor: i64) {
+        // The floor's lock is held over the insert, so that the link isn't created in between.
+        let floors = self.floors();
+        if floors.get(key) == floor && self.links.get(&key).is_none() {
+            self.missing.insert(key, self.clock.monotonic());
+        }
+    }
+
+    fn clear(&self) {
+        let _floors = self.floors();
+        self.links.clear();
+        self.missing.clear();
+        self.targets.clear();
     }
 
     fn floor(&self, key: Key) -> i64 {
@@ -179,6 +214,43 @@ mod tests {
         cache.note_change(&link(3));
         cache.note_change(&link(2));
         assert_eq!(cache.link(link(1).key).unwrap().version, 3);
+    }
+
+    #[test]
+    fn a_link_that_changed_elsewhere_is_forgotten_until_its_new_version_is_read() {
+        let (cache, _) = cache();
+        cache.remember(&link(1));
+        cache.note_version(link(1).key, 2);
+        assert!(cache.link(link(1).key).is_none());
+        cache.remember(&link(1));
+        assert!(cache.link(link(1).key).is_none(), "a copy that lags behind");
+        cache.remember(&link(2));
+        cache.note_version(link(1).key, 2);
+        assert_eq!(cache.link(link(1).key).unwrap().version, 2);
+    }
+
+    #[test]
+    fn a_missing_link_is_missing_for_a_second_and_until_a_change_of_it_is_noted() {
+        let (cache, clock) = cache();
+        let key = link(1).key;
+        cache.remember_missing(key, 0);
+        assert!(cache.is_missing(key));
+        clock.advance(MISSING_FOR);
+        assert!(!cache.is_missing(key));
+        cache.remember_missing(key, 0);
+        cache.note_version(key, 1);
+        assert!(!cache.is_missing(key));
+        cache.remember_missing(key, 0);
+        assert!(!cache.is_missing(key), "it was looked for before it was created");
+    }
+
+    #[test]
+    fn clearing_forgets_links_and_keeps_floors() {
+        let (cache, _) = cache();
+        cache.note_change(&link(2));
+        cache.clear();
+        assert!(cache.link(link(1).key).is_none());
+        assert_eq!(cache.floor(link(1).key), 2);
     }
 
     #[test]

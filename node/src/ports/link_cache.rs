@@ -21,6 +21,19 @@ pub trait LinkCache: Send + Sync + std::fmt::Debug + 'static {
     /// Notes a committed change: `link` is the newest version.
     fn note_change(&self, link: &Arc<Link>);
 
+    /// Notes that a link has this version by now, without knowing it: older ones are forgotten.
+    fn note_version(&self, key: Key, version: i64);
+
+    /// Whether the store was found to hold no such link, a moment ago and before any change of it was noted.
+    fn is_missing(&self, key: Key) -> bool;
+
+    /// Remembers for a moment that the store held no such link when a read of it began, `floor` being what
+    /// [`LinkCache::floor`] said before.
+    fn remember_missing(&self, key: Key, floor: i64);
+
+    /// Forgets everything but the floors: what is remembered may have been undone.
+    fn clear(&self);
+
     /// The lowest version that may still be answered for a key.
     fn floor(&self, key: Key) -> i64;
 

@@ -51,6 +51,9 @@ pub struct NewLink {
     pub key: Key,
     /// The alias, where it isn't a key itself.
     pub alias: Option<Alias>,
+    /// Drawn for each link whose name was asked for (an alias, also one that is a key): a create whose commit is in doubt
+    /// knows its own link by it. Links with a generated code need none, since their key was issued once.
+    pub nonce: Option<i32>,
     /// Whose it is.
     pub owner: OwnerId,
     /// Where it leads.
@@ -197,8 +200,13 @@ pub trait LinkStore: Send + Sync + std::fmt::Debug + 'static {
     /// What the request with this idempotency key came to, if it was made before.
     async fn find_replay(&self, owner: OwnerId, request: &Idempotency) -> Result<Option<Replay>, StoreError>;
 
-    /// The link with a key, tombstones included.
+    /// The link with a key, tombstones included, as the last acknowledged change left it.
     async fn find(&self, key: Key) -> Result<Option<Link>, StoreError>;
+
+    /// The same from a copy that may lag behind: it may be missing there, or be an older version. `None` says nothing.
+    async fn find_copy(&self, key: Key) -> Result<Option<Link>, StoreError> {
+        self.find(key).await
+    }
 
     /// The key of an alias that isn't a key itself.
     async fn find_alias(&self, alias: &Alias) -> Result<Option<Key>, StoreError>;

@@ -13,6 +13,7 @@ use crate::domain::link::{Link, LinkContent};
 use crate::domain::target_url::TargetUrl;
 use crate::domain::timestamp::UnixMs;
 use crate::ports::clock::Clock;
+use crate::ports::entropy::Entropy;
 use crate::ports::id_source::{IdError, KeySource};
 use crate::ports::link_cache::LinkCache;
 use crate::ports::link_store::{CreateOutcome, Idempotency, LinkStore, NewLink, Replay, StoreError};
@@ -106,6 +107,7 @@ pub struct CreateLinks {
     codec: Arc<KeyCodec>,
     own: Arc<OwnHost>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl CreateLinks {
@@ -118,8 +120,9 @@ impl CreateLinks {
         codec: Arc<KeyCodec>,
         own: Arc<OwnHost>,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { keys, store, writes, cache, codec, own, clock }
+        Self { keys, store, writes, cache, codec, own, clock, entropy }
     }
 
     /// Creates the link, or answers with the one that is as good. It is durable when this returns.
@@ -197,6 +200,7 @@ impl CreateLinks {
                 None => self.draw().await?,
             },
             alias: request.alias.clone().filter(|_| named_key.is_none()),
+            nonce: request.alias.as_ref().map(|_| self.nonce()),
             owner: request.owner,
             url: request.url,
             created_at: now,
@@ -224,6 +228,12 @@ impl CreateLinks {
             }
         }
         Err(StoreError::Corrupt { what: "keys that are all taken: the id source repeats keys" }.into())
+    }
+
+    fn nonce(&self) -> i32 {
+        let mut bytes = [0; 4];
+        self.entropy.fill(&mut bytes);
+        i32::from_be_bytes(bytes)
     }
 
     /// The next key whose code isn't one of Stint's own words.

@@ -144,6 +144,7 @@ fn new(number: i64) -> NewLink {
     NewLink {
         key: key(number),
         alias: None,
+        nonce: None,
         owner: OwnerId(1),
         url: url(&format!("https://example.com/{number}")),
         created_at: at(number),
@@ -162,7 +163,7 @@ fn reusable(number: i64, target: &str) -> NewLink {
 }
 
 fn with_alias(number: i64, text: &str) -> NewLink {
-    NewLink { alias: Some(alias(text)), ..new(number) }
+    NewLink { alias: Some(alias(text)), nonce: Some(7), ..new(number) }
 }
 
 fn with_tags(number: i64, texts: &[&str]) -> NewLink {

@@ -7,14 +7,16 @@ use crate::source::{Name, Source};
 
 /// The modules of `node` and the modules that each may name, besides itself. Whoever adds a module says here where it
 /// belongs. `lib` names them all.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("service", &["domain", "ports"]),
-    ("storage", &["domain", "ports"]),
-    ("cache", &["domain", "ports"]),
+    ("redis_server", &["ports"]),
+    ("storage", &["domain", "ports", "metrics"]),
+    ("cache", &["domain", "ports", "metrics", "redis_server"]),
+    ("clicks", &["domain", "ports", "metrics", "redis_server"]),
     ("cluster", &["domain", "ports", "metrics"]),
-    ("ids", &["domain", "ports", "metrics"]),
+    ("ids", &["domain", "ports", "metrics", "redis_server"]),
     ("http", WAYS_IN),
     ("admin", WAYS_IN),
     ("tasks", WAYS_IN),
@@ -36,9 +38,11 @@ const WAYS_IN: &[&str] = &["domain", "ports", "service", "metrics", "lifecycle",
 const EVERYTHING: &[&str] = &[
     "domain",
     "ports",
+    "redis_server",
     "service",
     "storage",
     "cache",
+    "clicks",
     "cluster",
     "ids",
     "http",
@@ -57,7 +61,10 @@ const HOMES: [(&str, &[&str]); 7] = [
     ("sqlx", &["storage/"]),
     ("openraft", &["cluster/"]),
     ("redb", &["cluster/"]),
-    ("redis", &[]),
+    (
+        "redis",
+        &["cache/redis.rs", "cache/redis/", "clicks/", "ids/redis_blocks.rs", "ids/redis_blocks/", "redis_server.rs"],
+    ),
     ("axum", &["http.rs", "http/", "admin.rs", "cluster/rpc.rs", "cluster/rpc/"]),
     ("snowflake_rs", &["ids/snowflake/"]),
     ("axum_server", &["http/"]),

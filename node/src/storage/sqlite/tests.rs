@@ -36,6 +36,7 @@ fn whole(number: i64, target: &str) -> NewLink {
     NewLink {
         key: key(number),
         alias: Some(format!("the-alias-{number}").parse().unwrap()),
+        nonce: None,
         owner: OwnerId(1),
         url: target.parse().unwrap(),
         created_at: UnixMs::new(number).unwrap(),

@@ -1,0 +1,1 @@
+//! Counting clicks: collected in memory, carried by a Redis stream, counted once in the database.
