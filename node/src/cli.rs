@@ -34,6 +34,12 @@ Examples:
 
 Every setting: docs/configuration.md. Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
 
+const MIGRATE_EXAMPLES: &str = "\
+Example:
+  DATABASE_URL=postgres://stint:password@db:5432/stint stint migrate
+
+Safe to repeat, and while nodes are running: nodes of the version before go on with the new schema.";
+
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   stint config show
@@ -53,10 +59,13 @@ pub struct Invocation {
 pub enum Command {
     /// Run a whole shortener on embedded storage (the default command)
     Dev(DevArgs),
-    /// Run a stateless node that takes its ids from the allocators
+    /// Run a stateless shortener over Postgres, Redis and the allocators
     Serve(ServeArgs),
     /// Run a member of the allocators' group
     Allocator(AllocatorArgs),
+    /// Bring the schema of the Postgres database (DATABASE_URL) up to date
+    #[command(after_help = MIGRATE_EXAMPLES)]
+    Migrate,
     /// Manage API keys
     #[command(subcommand)]
     Keys(KeysCommand),

@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::http::StatusCode;
 use stint_idgen::{CodeKey, Key, KeyCodec};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
 use crate::cache::memory::MemoryLinkCache;
 use crate::config::{Config, Role};
 use crate::domain::access::ApiKeyHash;
-use crate::http::state::{Api, BodyBudget, HttpSettings, RequestIds};
+use crate::http::state::{Api, BULK_PLACES, BodyBudget, HttpSettings, RequestIds};
 use crate::ids::raft::{RaftIdOptions, RaftIds};
 use crate::lifecycle::Tasks;
 use crate::metrics::{HttpMetrics, LinkMetrics, Registry};
@@ -48,6 +49,8 @@ pub(super) struct Parts<'a> {
     pub(super) bootstrap: ApiKeyHash,
     pub(super) registry: &'a Registry,
     pub(super) background: &'a Tasks,
+    /// Batches of new links that may be on their way to the store at the same time.
+    pub(super) write_batches: usize,
     /// Cancelled when the servers stop.
     pub(super) stopping: CancellationToken,
 }
@@ -70,13 +73,25 @@ pub(super) fn assemble(
     settings: HttpSettings,
     around: &Surroundings,
 ) -> Api {
-    let Parts { allocator, store, keys, ids, health, code_key, bootstrap, registry, background, stopping } = parts;
+    let Parts {
+        allocator,
+        store,
+        keys,
+        ids,
+        health,
+        code_key,
+        bootstrap,
+        registry,
+        background,
+        write_batches,
+        stopping,
+    } = parts;
     let clock = Arc::clone(&around.clock);
     let codec = Arc::new(KeyCodec::new(code_key));
     let cache = Arc::new(MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&clock)));
     let link_metrics = LinkMetrics::new(registry);
 
-    let Workers { writes, edits, visits } = start_workers(background, &store, &cache, &link_metrics);
+    let Workers { writes, edits, visits } = start_workers(background, write_batches, &store, &cache, &link_metrics);
     let resolve = Arc::new(ResolveLinks::new(
         Arc::clone(&store),
         Arc::clone(&cache) as _,
@@ -121,6 +136,7 @@ pub(super) fn assemble(
         settings,
         request_ids: RequestIds::new(process),
         body_budget: BodyBudget::default(),
+        bulk_places: Semaphore::new(BULK_PLACES),
         stopping,
     }
 }
@@ -134,13 +150,14 @@ struct Workers {
 
 fn start_workers(
     background: &Tasks,
+    batches: usize,
     store: &Arc<dyn LinkStore>,
     cache: &Arc<MemoryLinkCache>,
     metrics: &LinkMetrics,
 ) -> Workers {
     let stop = background.stopping();
     let (creating, sizes) = (Arc::clone(store), metrics.batch_size.clone());
-    let (writes, worker) = Batcher::new(stop.clone(), move |links: Vec<_>| {
+    let (writes, worker) = Batcher::new(stop.clone(), batches, move |links: Vec<_>| {
         let store = Arc::clone(&creating);
         sizes.record(u32::try_from(links.len()).unwrap_or(u32::MAX));
         async move { store.create(links).await }
@@ -148,12 +165,12 @@ fn start_workers(
     background.start("link writer", worker);
     let counting = Arc::clone(store);
     let (editing, noting) = (Arc::clone(store), Arc::clone(cache));
-    let (edits, worker) = Batcher::new(stop.clone(), move |edits| {
+    let (edits, worker) = Batcher::new(stop.clone(), 1, move |edits| {
         let (store, cache) = (Arc::clone(&editing), Arc::clone(&noting));
         async move { make_edits(&*store, &*cache, edits).await }
     });
     background.start("link editor", worker);
-    let (visits, worker) = Batcher::new(stop, move |keys| {
+    let (visits, worker) = Batcher::new(stop, 1, move |keys| {
         let store = Arc::clone(&counting);
         async move { store.count_visits(keys).await }
     });

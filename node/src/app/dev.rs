@@ -88,6 +88,7 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
         bootstrap: ApiKeyHash::of(&admin_key.text),
         registry: &registry,
         background: &background,
+        write_batches: 1,
         stopping: frontend.stopping(),
     };
     let api = assemble(config, parts, &own, http_settings(config, Role::Dev, &public_url), &around);

@@ -90,6 +90,7 @@ fn start_over(config: &Config, allocator: Arc<dyn Allocator>, around: &Surroundi
         bootstrap: ApiKeyHash::of(admin_key.expose()),
         registry: &registry,
         background: &background,
+        write_batches: 1,
         stopping: frontend.stopping(),
     };
     let api = assemble(config, parts, &own, http_settings(config, Role::Serve, &public_url), around);

@@ -26,6 +26,8 @@ pub struct IdsConfig {
     pub min_block: u64,
     /// Most ids to take at once.
     pub max_block: u64,
+    /// Whether the node serves ids alone, without links and without a database.
+    pub only: bool,
 }
 
 /// A source of ids.

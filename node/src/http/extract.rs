@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Req
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
@@ -37,34 +38,43 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonBody<T> {
                 "the body did not arrive in time; send it faster, or in smaller pieces",
             ))
         })?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let at = error.valid_up_to();
-            Problem::new(ProblemKind::MalformedBody, format!("the body is not UTF-8: see byte {at}"))
-        })?;
-        check_object(text)?;
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let value = serde_path_to_error::deserialize(&mut reader).map_err(refuse_json)?;
-        reader.end().map_err(|error| Problem::new(ProblemKind::MalformedBody, error.to_string()))?;
-        Ok(Self(value))
+        object(&bytes).map(Self)
     }
 }
 
+/// A JSON object, as bytes, as the value it stands for.
+pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        Problem::new(ProblemKind::MalformedBody, format!("the body is not UTF-8: see byte {at}"))
+    })?;
+    check_object(text)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(refuse_json)?;
+    reader.end().map_err(|error| Problem::new(ProblemKind::MalformedBody, error.to_string()))?;
+    Ok(value)
+}
+
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let media_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .map(|value| value.split(';').next().unwrap_or("").trim().to_ascii_lowercase());
-    match media_type.as_deref() {
+    match content_type(headers).as_deref() {
         Some("application/json" | "application/merge-patch+json") => Ok(()),
-        Some(other) => Err(Problem::new(
-            ProblemKind::UnsupportedMediaType,
-            format!("the body is announced as `{}`; send JSON as application/json", other.escape_default()),
-        )),
-        None => Err(Problem::new(
-            ProblemKind::UnsupportedMediaType,
-            "the body's type is missing; send JSON with Content-Type: application/json",
-        )),
+        other => Err(wrong_content_type(other, "JSON as application/json")),
     }
+}
+
+/// The media type of the body, without its parameters.
+pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or("").trim().to_ascii_lowercase())
+}
+
+/// The refusal of a body that is announced as `found`, where `wanted` is taken.
+pub(super) fn wrong_content_type(found: Option<&str>, wanted: &str) -> Problem {
+    let detail = match found {
+        Some(found) => format!("the body is announced as `{}`; send {wanted}", found.escape_default()),
+        None => format!("the body's type is missing; send {wanted}, named in Content-Type"),
+    };
+    Problem::new(ProblemKind::UnsupportedMediaType, detail)
 }
 
 /// The length that is announced, if it is believable; the most there can be, if it isn't.
@@ -139,10 +149,9 @@ pub(super) struct Name(pub(super) String);
 impl FromRequestParts<Arc<Api>> for Name {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        type Path = axum::extract::Path<String>;
-        let path = <Path as FromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await;
-        path.map(|path| Self(path.0)).map_err(|_| {
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
+        let segment = parts.uri.path().rsplit('/').next().unwrap_or_default();
+        percent_decode_str(segment).decode_utf8().map(|name| Self(name.into_owned())).map_err(|_| {
             Problem::new(
                 ProblemKind::LinkNotFound,
                 "no link has this code; a code is made of A-Z, a-z, 0-9, `_` and `-`",

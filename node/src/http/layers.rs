@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::{PROBLEM_JSON, Problem, ProblemKind};
 use super::pages;
-use super::state::Api;
+use super::state::{Api, RequestId};
 use crate::metrics;
 use crate::ports::error_chain::Chain;
 
@@ -24,14 +24,22 @@ const FOLLOW: &str = "/{code}";
 const MEMBERS: &str = "/api/v1/cluster/members";
 const MEMBER_CHANGE_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// The route of creating many links.
+const BULK: &str = "/api/v1/links/bulk";
+/// How long many links may take; what the body takes to arrive, piece by piece, is bounded by itself.
+const BULK_TIMEOUT: Duration = Duration::from_mins(10);
+
 /// Wraps all routes.
-pub(super) async fn around(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let started = api.clock.monotonic();
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let wants_html =
         route.as_ref().is_some_and(|route| route.as_str() == FOLLOW) && pages::wants_html(request.headers());
     let id = given_id(request.headers()).unwrap_or_else(|| api.request_ids.next());
+    if route.as_ref().is_some_and(|route| route.as_str() == BULK) {
+        request.extensions_mut().insert(RequestId(id.clone()));
+    }
     let limit = time_limit(&api, route.as_ref().map_or("", MatchedPath::as_str));
     let mut response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
@@ -55,7 +63,11 @@ pub(super) async fn around(State(api): State<Arc<Api>>, request: Request, next: 
 /// How long until the answer begins. A new member of the cluster must catch up first, however much that is.
 fn time_limit(api: &Api, route: &str) -> Duration {
     let limit = api.settings.request_timeout;
-    if route.starts_with(MEMBERS) { limit.max(MEMBER_CHANGE_TIMEOUT) } else { limit }
+    match route {
+        BULK => limit.max(BULK_TIMEOUT),
+        route if route.starts_with(MEMBERS) => limit.max(MEMBER_CHANGE_TIMEOUT),
+        _ => limit,
+    }
 }
 
 fn timed_out(after: Duration) -> Problem {

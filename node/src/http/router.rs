@@ -22,6 +22,7 @@ use super::{document, layers};
 pub(super) fn documented() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(links::create_link, links::list_links))
+        .routes(routes!(links::bulk::create_links))
         .routes(routes!(links::get_link, links::update_link, links::delete_link))
         .routes(routes!(ids::issue_ids))
         .routes(routes!(ids::decode::decode_id))
@@ -46,6 +47,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .config(Config::new(["/openapi.json"]).persist_authorization(true).try_it_out_enabled(true))
         .into();
     router
+        // A link may be called so, too.
+        .route("/api/v1/links/bulk", get(links::get_link).patch(links::update_link).delete(links::delete_link))
         .route("/", get(home::home))
         .route("/static/home.js", get(home::script))
         .route("/openapi.json", get(async move || openapi(document)))

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use stint_idgen::KeyCodec;
+use stint_idgen::{Key, KeyCodec};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::alias::Alias;
 use crate::domain::link::Link;
 use crate::metrics::{HttpMetrics, LinkMetrics};
 use crate::ports::clock::Clock;
@@ -57,6 +58,8 @@ pub struct Api {
     pub request_ids: RequestIds,
     /// Bounds the bodies being read.
     pub body_budget: BodyBudget,
+    /// Bounds the bulk requests being worked on, each of which keeps some bytes a row.
+    pub bulk_places: Semaphore,
     /// Cancelled when the server stops: answers without an end must end then.
     pub stopping: CancellationToken,
 }
@@ -99,6 +102,13 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
 }
 
+/// The id of a request that its handler must know.
+#[derive(Clone, Debug, Default)]
+pub struct RequestId(pub String);
+
+/// Bulk requests at the same time: each may keep some 10 MB if all of its rows fail.
+pub const BULK_PLACES: usize = 4;
+
 /// Draws request ids: a random start per process, and a counter.
 #[derive(Debug)]
 pub struct RequestIds {
@@ -121,9 +131,14 @@ impl RequestIds {
 impl Api {
     /// How a link is called: its alias, or the code of its key.
     pub fn code(&self, link: &Link) -> String {
-        match &link.alias {
+        self.code_of(link.key, link.alias.as_ref())
+    }
+
+    /// How the link with this key and alias is called.
+    pub fn code_of(&self, key: Key, alias: Option<&Alias>) -> String {
+        match alias {
             Some(alias) => alias.as_str().to_owned(),
-            None => self.codec.code(link.key).as_str().to_owned(),
+            None => self.codec.code(key).as_str().to_owned(),
         }
     }
 

@@ -92,9 +92,13 @@ pub async fn check_raft_lane(
     repair: bool,
 ) -> Result<(), FenceError> {
     submit(allocator, Command::CreateNamespace { name: NamespaceName::links(), spec: links }).await?;
-    let status = allocator.status().await?;
-    let given = status.cluster_id.as_str();
-    let floor = status.namespaces.iter().find(|space| space.name.is_links()).map_or(links.start, |space| space.floor);
+    // Other nodes go on drawing meanwhile. A mark is raised after its block was granted, so what is read of the mark
+    // first can't be above a floor that is read next; and the floor is read through the log, for a follower may be behind.
+    let mark_before = fence.find_lane(Lane::Raft).await?.map_or(0, |lane| lane.mark);
+    let raised = submit(allocator, Command::RaiseFloor { namespace: NamespaceName::links(), floor: links.start }).await?;
+    let Reply::Floor(floor) = raised else { unreachable!("a floor is not answered with {raised:?}") };
+    let cluster_id = allocator.cluster_id().expect("it is known once a command was answered");
+    let given = &*cluster_id;
     // A database claims the lane before its allocator first grants in it: a mark of 0 below a floor is a start that was
     // killed between the grant and the mark, but no mark at all is another database. It isn't claimed when it is
     // refused, so that the next start refuses it as well.
@@ -108,7 +112,7 @@ pub async fn check_raft_lane(
     }
     let known = fence.claim_lane(Lane::Raft, given).await?;
     let mark = known.mark;
-    if known.source == given && floor >= mark {
+    if known.source == given && floor >= mark_before {
         return Ok(());
     }
     if !repair {
@@ -131,9 +135,9 @@ pub async fn check_raft_lane(
     Ok(())
 }
 
-async fn submit(allocator: &dyn Allocator, command: Command) -> Result<(), FenceError> {
+async fn submit(allocator: &dyn Allocator, command: Command) -> Result<Reply, FenceError> {
     match allocator.submit(command).await? {
         Reply::Refused(refusal) => Err(FenceError::Refused(refusal)),
-        _ => Ok(()),
+        reply => Ok(reply),
     }
 }

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::timeout;
 
 use crate::ports::coordination::Allocator;
@@ -36,18 +37,43 @@ pub trait IdsAtHand: Send + Sync + Debug + 'static {
     fn readiness(&self) -> Result<(), String>;
 }
 
+/// A part of the node that is asked how it is.
+#[async_trait]
+pub trait Look: Send + Sync + Debug + 'static {
+    /// What is wrong with it, or worth knowing; nothing when all is well.
+    async fn look(&self) -> Vec<Check>;
+}
+
 /// Checks what the node needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Health {
-    allocator: Arc<dyn Allocator>,
+    allocator: Option<Arc<dyn Allocator>>,
     store: Option<Arc<dyn LinkStore>>,
     ids: Option<Arc<dyn IdsAtHand>>,
+    looks: Vec<Arc<dyn Look>>,
+}
+
+impl Check {
+    /// Something that is wrong.
+    pub const fn problem(name: &'static str, problem: String) -> Self {
+        Self { name, problem: Some(problem), note: None }
+    }
+
+    /// Something worth knowing.
+    pub const fn note(name: &'static str, note: String) -> Self {
+        Self { name, problem: None, note: Some(note) }
+    }
 }
 
 impl Health {
     /// Checks `allocator`.
-    pub const fn new(allocator: Arc<dyn Allocator>) -> Self {
-        Self { allocator, store: None, ids: None }
+    pub fn new(allocator: Arc<dyn Allocator>) -> Self {
+        Self { allocator: Some(allocator), ..Self::default() }
+    }
+
+    /// Asks parts of the node.
+    pub fn of(looks: Vec<Arc<dyn Look>>) -> Self {
+        Self { looks, ..Self::default() }
     }
 
     /// Checks `store` as well.
@@ -69,7 +95,11 @@ impl Health {
             let problem = store.ping().await.err().map(|error| error.to_string());
             checks.push(Check { name: "database", problem, note: None });
         }
-        let (problem, note) = match (self.allocator_problem().await, &self.ids) {
+        for look in &self.looks {
+            checks.extend(look.look().await);
+        }
+        let Some(allocator) = &self.allocator else { return checks };
+        let (problem, note) = match (problem_of(&**allocator).await, &self.ids) {
             (Some(problem), Some(ids)) => match ids.readiness() {
                 Ok(()) => (None, Some(format!("{problem}; going on with the ids at hand"))),
                 Err(reason) => (Some(format!("{problem}; {reason}")), None),
@@ -79,13 +109,13 @@ impl Health {
         checks.push(Check { name: "allocator", problem, note });
         checks
     }
+}
 
-    async fn allocator_problem(&self) -> Option<String> {
-        match timeout(ANSWERED_WITHIN, self.allocator.status()).await {
-            Ok(Ok(status)) if status.leader.is_some() => None,
-            Ok(Ok(_)) => Some("the allocator has no leader: no new ids".to_owned()),
-            Ok(Err(error)) => Some(Chain(&error).to_string()),
-            Err(_) => Some(format!("the allocator gave no answer within {} s", ANSWERED_WITHIN.as_secs())),
-        }
+async fn problem_of(allocator: &dyn Allocator) -> Option<String> {
+    match timeout(ANSWERED_WITHIN, allocator.status()).await {
+        Ok(Ok(status)) if status.leader.is_some() => None,
+        Ok(Ok(_)) => Some("the allocator has no leader: no new ids".to_owned()),
+        Ok(Err(error)) => Some(Chain(&error).to_string()),
+        Err(_) => Some(format!("the allocator gave no answer within {} s", ANSWERED_WITHIN.as_secs())),
     }
 }

@@ -5,10 +5,12 @@
 mod aliases;
 mod api_keys;
 mod bad_input;
+mod bulk;
 mod cluster;
 mod command_line;
 mod crash;
 mod create;
+mod data_path;
 mod decode;
 mod documents;
 mod fences;

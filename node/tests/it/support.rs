@@ -1,13 +1,20 @@
 //! What the tests share: a node in this process, the real program as a child, and an HTTP client that follows nothing.
 
 mod cluster;
+pub(crate) mod fleet;
 mod http;
+mod line;
 mod node;
+mod postgres;
 mod process;
+mod redis;
 
 pub(crate) use cluster::{Cluster, SECRET, draw, free_address, last_line};
 pub(crate) use http::{Client, Response};
+pub(crate) use line::Line;
 pub(crate) use node::{TestNode, open};
+pub(crate) use postgres::Postgres;
+pub(crate) use redis::Redis;
 pub(crate) use process::{Program, command, run};
 
 use std::future::Future;

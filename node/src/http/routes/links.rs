@@ -1,5 +1,6 @@
 //! `/api/v1/links`: creating, seeing, listing, changing and deleting links.
 
+pub(in crate::http) mod bulk;
 mod wire;
 
 use std::sync::Arc;
@@ -12,11 +13,14 @@ use sha2::{Digest, Sha256};
 
 use self::wire::{CreateLinkRequest, LinkResponse, ListLinksParams, ListLinksResponse, UpdateLinkRequest};
 use crate::domain::access::{OwnerId, Scope};
+use crate::domain::link::Link;
 use crate::http::error::documented::{AccessProblems, BodyProblems, LinkProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::extract::{Authenticated, Creator, JsonBody, Name, Query, idempotency_key};
 use crate::http::state::Api;
+use crate::metrics::LinkMetrics;
 use crate::ports::link_store::Idempotency;
+use crate::service::create::CreateRequest;
 use crate::service::links::ListRequest;
 
 /// Create a link
@@ -53,15 +57,10 @@ pub(in crate::http) async fn create_link(
     JsonBody(body): JsonBody<CreateLinkRequest>,
 ) -> Result<Response, Problem> {
     let created = create(&api, owner, &headers, body).await;
-    let metrics = &api.link_metrics;
-    match &created {
-        Ok((StatusCode::CREATED, _)) => &metrics.created,
-        Ok(_) => &metrics.reused,
-        Err(problem) if problem.kind().status().is_server_error() => &metrics.create_failed,
-        Err(_) => &metrics.refused,
-    }
-    .increment(1);
-    let (status, link) = created?;
+    count(&api.link_metrics, created.as_ref().map(|(_, created)| *created));
+    let (link, created) = created?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let link = LinkResponse::new(&api, &link);
     let location = HeaderValue::from_str(&link.short_url).ok();
     let mut response = (status, Json(link)).into_response();
     if let Some(location) = location {
@@ -75,15 +74,30 @@ async fn create(
     owner: OwnerId,
     headers: &HeaderMap,
     body: CreateLinkRequest,
-) -> Result<(StatusCode, LinkResponse), Problem> {
+) -> Result<(Arc<Link>, bool), Problem> {
     let idempotency = idempotency_key(headers)?
         .map(|key| Idempotency { key: key.to_owned(), request_hash: Sha256::digest(body.canonical()).into() });
-    let created = api.create.create(body.validate(owner, idempotency)?).await?;
+    created(api, body.validate(owner, idempotency)?).await
+}
+
+/// Creates a link; the flag says whether it is new.
+async fn created(api: &Api, request: CreateRequest) -> Result<(Arc<Link>, bool), Problem> {
+    let created = api.create.create(request).await?;
     if created.link.content.is_none() {
         return Err(Problem::new(ProblemKind::LinkDeleted, "the link that this request made was deleted since"));
     }
-    let status = if created.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, LinkResponse::new(api, &created.link)))
+    Ok((created.link, created.created))
+}
+
+/// Counts what a request to create a link came to: whether the link is new.
+fn count(metrics: &LinkMetrics, created: Result<bool, &Problem>) {
+    match created {
+        Ok(true) => &metrics.created,
+        Ok(false) => &metrics.reused,
+        Err(problem) if problem.kind().status().is_server_error() => &metrics.create_failed,
+        Err(_) => &metrics.refused,
+    }
+    .increment(1);
 }
 
 /// List links

@@ -162,7 +162,7 @@ impl Case {
         let codec = Arc::new(KeyCodec::new(&CodeKey::from_bytes([0; 16])));
         let tasks = Tasks::default();
         let counting = Arc::clone(&store);
-        let (visits, worker) = Batcher::new(tasks.stopping(), move |keys| {
+        let (visits, worker) = Batcher::new(tasks.stopping(), 1, move |keys| {
             let store = Arc::clone(&counting);
             async move { store.count_visits(keys).await }
         });

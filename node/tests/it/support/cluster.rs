@@ -111,8 +111,13 @@ impl Cluster {
         who
     }
 
-    /// Starts a shortener; its number only names its log.
+    /// Starts a node that serves ids alone; its number only names its log.
     pub(crate) async fn serve(&self, number: u64, settings: &[(&str, &str)]) -> Program {
+        self.shorten(number, &[&[("STINT_IDS__ONLY", "true")], settings].concat()).await
+    }
+
+    /// Starts a shortener; its number only names its log.
+    pub(crate) async fn shorten(&self, number: u64, settings: &[(&str, &str)]) -> Program {
         let allocators = self.allocators();
         let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--allocators", &allocators];
         let environment = [&[("STINT_HTTP__DRAIN_DELAY", "0s")], &self.environment()[..], settings].concat();

@@ -1,0 +1,280 @@
+//! `/api/v1/links/bulk`: creating many links with one request, each with an answer of its own.
+//!
+//! Rows are created while the body arrives, many at a time; the answer follows when all are done. A client that sends
+//! everything before it reads anything is served as well, so what is kept of a row until then is some 32 bytes (more
+//! for one that failed). Nothing is undone when a row fails.
+
+mod rows;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use stint_idgen::Key;
+use utoipa::ToSchema;
+
+use self::rows::{RowError, Rows, Shape};
+use super::count;
+use super::wire::CreateLinkRequest;
+use crate::domain::access::OwnerId;
+use crate::domain::alias::Alias;
+use crate::domain::link::Link;
+use crate::http::error::documented::{AccessProblems, BodyProblems, ServerProblems};
+use crate::http::error::{Problem, ProblemBody, ProblemKind};
+use crate::http::extract::{Creator, content_type, idempotency_key, object, wrong_content_type};
+use crate::http::state::{Api, RequestId};
+use crate::ports::link_store::Idempotency;
+
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The most rows of one request.
+const MAX_ROWS: usize = 100_000;
+/// Rows being created at the same time: two of the store's largest batches, so that one is filled while one is written.
+const IN_FLIGHT: usize = 1024;
+/// Rows encoded at a time.
+const ENCODED_TOGETHER: usize = 256;
+/// The longest `Idempotency-Key`: each row has its own, which is this one, `#` and the row's index.
+const LONGEST_IDEMPOTENCY_KEY: usize = 248;
+
+/// What became of one row.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct BulkResult {
+    /// Which row, from 0.
+    index: usize,
+    /// The status that the row would have been answered with alone: 201, 200 for a reused link, or an error.
+    #[schema(example = 201)]
+    status: u16,
+    /// The link's code, or its alias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "4nBv2Kq")]
+    code: Option<String>,
+    /// What to share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_url: Option<String>,
+    /// Why there is no link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemBody>,
+}
+
+/// What is kept of a row until the answer is written.
+enum Outcome {
+    Done { key: Key, alias: Option<Alias>, created: bool },
+    Failed(Box<Problem>),
+}
+
+/// What the rows of one request share.
+struct Bulk {
+    api: Arc<Api>,
+    owner: OwnerId,
+    idempotency_key: Option<String>,
+    /// Set once something was away: the rows behind are not tried, since each would wait for it.
+    gave_up: AtomicBool,
+}
+
+/// The body as it arrives.
+struct Arriving {
+    body: BodyDataStream,
+    /// How long its next piece may take.
+    patience: Duration,
+    /// What cuts it into rows; `None` behind the last one.
+    rows: Option<Rows>,
+    /// Rows that nobody has taken yet. An error is the last.
+    ready: VecDeque<Result<Vec<u8>, Problem>>,
+}
+
+/// Create many links
+///
+/// Takes a JSON array, or one JSON object a line (`application/x-ndjson`), of up to 100,000 requests as for one link, and
+/// answers alike with one result for each, in order. Rows are created side by side: of two with the same URL or alias any
+/// may be the first. The status is 200 even if rows failed: look at each. A body that
+/// breaks off has a last result that says so; the rows before it are done. With an `Idempotency-Key` the whole request
+/// can be repeated within 24 hours: rows that were done get the same links.
+#[utoipa::path(
+    post,
+    path = "/api/v1/links/bulk",
+    tag = "Links",
+    params(("Idempotency-Key" = Option<String>, Header,
+            description = "1 to 248 printable ASCII characters, new for each new request, such as a UUID")),
+    request_body(content((Vec<CreateLinkRequest> = "application/json"), (CreateLinkRequest = "application/x-ndjson"))),
+    security((), ("bearer" = []), ("api_key" = [])),
+    responses(
+        (status = 200, description = "One result for each row",
+         content((Vec<BulkResult> = "application/json"), (BulkResult = "application/x-ndjson"))),
+        AccessProblems,
+        BodyProblems,
+        ServerProblems,
+    )
+)]
+pub(in crate::http) async fn create_links(
+    State(api): State<Arc<Api>>,
+    Creator(owner): Creator,
+    request: Request,
+) -> Result<Response, Problem> {
+    let shape = shape(request.headers())?;
+    let request_id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+    let idempotency_key = idempotency_key(request.headers())?.map(str::to_owned);
+    if idempotency_key.as_ref().is_some_and(|key| key.len() > LONGEST_IDEMPOTENCY_KEY) {
+        let detail = format!("use an Idempotency-Key of at most {LONGEST_IDEMPOTENCY_KEY} characters here");
+        return Err(Problem::new(ProblemKind::InvalidIdempotencyKey, detail));
+    }
+    let _place = api.bulk_places.try_acquire().map_err(|_| {
+        Problem::new(ProblemKind::Overloaded, "enough bulk requests are being worked on; try again shortly")
+    })?;
+    let arriving = Arriving {
+        body: request.into_body().into_data_stream(),
+        patience: api.settings.request_timeout,
+        rows: Some(Rows::new(shape, api.settings.max_body_size)),
+        ready: VecDeque::new(),
+    };
+    let bulk = Bulk { api: Arc::clone(&api), owner, idempotency_key, gave_up: AtomicBool::new(false) };
+    let rows = arriving.into_rows().enumerate();
+    let mut outcomes: Vec<_> = rows.map(|(index, row)| bulk.outcome(index, row)).buffered(IN_FLIGHT).collect().await;
+    match outcomes.as_mut_slice() {
+        // Nothing came of it at all: that is the whole request's mistake.
+        [Outcome::Failed(problem)] if is_about_the_body(problem) => Err((**problem).clone()),
+        _ => Ok(answer(Arc::clone(&api), shape, request_id, outcomes)),
+    }
+}
+
+fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {
+    match content_type(headers).as_deref() {
+        Some("application/json") => Ok(Shape::Array),
+        Some("application/x-ndjson" | "application/jsonl" | "application/ndjson") => Ok(Shape::Lines),
+        other => Err(wrong_content_type(other, "a JSON array as application/json, or lines as application/x-ndjson")),
+    }
+}
+
+fn is_about_the_body(problem: &Problem) -> bool {
+    matches!(problem.kind(), ProblemKind::MalformedBody | ProblemKind::BodyTooLarge | ProblemKind::BodyTooSlow)
+}
+
+impl Arriving {
+    fn into_rows(self) -> impl Stream<Item = Result<Vec<u8>, Problem>> {
+        let rows = stream::unfold(self, async |mut arriving| Some((arriving.next().await?, arriving)));
+        rows.take(MAX_ROWS + 1).enumerate().map(|(index, row)| if index < MAX_ROWS { row } else { Err(too_many()) })
+    }
+
+    async fn next(&mut self) -> Option<Result<Vec<u8>, Problem>> {
+        while self.ready.is_empty()
+            && let Some(mut rows) = self.rows.take()
+        {
+            match self.read(&mut rows).await {
+                Ok(true) => self.rows = Some(rows),
+                Ok(false) => self.ready.extend(rows.finish().map_err(refuse).transpose()),
+                Err(problem) => self.ready.push_back(Err(problem)),
+            }
+        }
+        self.ready.pop_front()
+    }
+
+    /// Takes in the next piece; false at the end.
+    async fn read(&mut self, rows: &mut Rows) -> Result<bool, Problem> {
+        let piece = tokio::time::timeout(self.patience, self.body.next()).await;
+        match piece
+            .map_err(|_| Problem::new(ProblemKind::BodyTooSlow, "the rest of the body did not arrive in time"))?
+        {
+            None => Ok(false),
+            Some(Err(_)) => Err(refuse(RowError::CutShort)),
+            Some(Ok(bytes)) => {
+                rows.push(&bytes, |row| self.ready.push_back(Ok(row))).map_err(refuse)?;
+                Ok(true)
+            }
+        }
+    }
+}
+
+fn refuse(error: RowError) -> Problem {
+    let kind = match error {
+        RowError::TooLarge(_) => ProblemKind::BodyTooLarge,
+        RowError::NotAnArray | RowError::CutShort => ProblemKind::MalformedBody,
+    };
+    Problem::new(kind, error.to_string())
+}
+
+fn too_many() -> Problem {
+    Problem::new(
+        ProblemKind::BodyTooLarge,
+        format!("send at most {MAX_ROWS} rows; the rows from here on were not read"),
+    )
+}
+
+impl Bulk {
+    async fn outcome(&self, index: usize, row: Result<Vec<u8>, Problem>) -> Outcome {
+        let created = match row {
+            Ok(row) => self.create(index, &row).await,
+            Err(problem) => Err(problem),
+        };
+        count(&self.api.link_metrics, created.as_ref().map(|(_, created)| *created));
+        match created {
+            Ok((link, created)) => Outcome::Done { key: link.key, alias: link.alias.clone(), created },
+            Err(problem) => {
+                if problem.kind() == ProblemKind::Unavailable {
+                    self.gave_up.store(true, Ordering::Relaxed);
+                }
+                Outcome::Failed(Box::new(problem))
+            }
+        }
+    }
+
+    async fn create(&self, index: usize, row: &[u8]) -> Result<(Arc<Link>, bool), Problem> {
+        let request: CreateLinkRequest = object(row)?;
+        if self.gave_up.load(Ordering::Relaxed) {
+            return Err(Problem::new(ProblemKind::Unavailable, "not tried: something was away for the rows before"));
+        }
+        let idempotency = self.idempotency_key.as_ref().map(|key| Idempotency {
+            key: format!("{key}#{index}"),
+            request_hash: Sha256::digest(request.canonical()).into(),
+        });
+        super::created(&self.api, request.validate(self.owner, idempotency)?).await
+    }
+}
+
+/// The results, encoded while they are sent.
+fn answer(api: Arc<Api>, shape: Shape, RequestId(id): RequestId, outcomes: Vec<Outcome>) -> Response {
+    let (media_type, begin, between, end) = match shape {
+        Shape::Array => (JSON, "[", ",\n", "]\n"),
+        Shape::Lines => (NDJSON, "", "\n", "\n"),
+    };
+    let end = if outcomes.is_empty() && shape == Shape::Lines { "" } else { end };
+    let results = stream::iter(outcomes).enumerate().chunks(ENCODED_TOGETHER).map(move |outcomes| {
+        let mut text = String::new();
+        for (index, outcome) in outcomes {
+            if index > 0 {
+                text.push_str(between);
+            }
+            let result = BulkResult::new(&api, index, outcome, &id);
+            text.push_str(&serde_json::to_string(&result).expect("strings and numbers are always valid JSON"));
+        }
+        text
+    });
+    let once = |text: &'static str| stream::once(ready(text.to_owned()));
+    let body = once(begin).chain(results).chain(once(end)).map(Ok::<_, Infallible>);
+    ([(header::CONTENT_TYPE, media_type)], Body::from_stream(body)).into_response()
+}
+
+impl BulkResult {
+    fn new(api: &Api, index: usize, outcome: Outcome, request_id: &str) -> Self {
+        match outcome {
+            Outcome::Done { key, alias, created } => {
+                let code = api.code_of(key, alias.as_ref());
+                let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+                let short_url = Some(api.short_url(&code));
+                Self { index, status: status.as_u16(), code: Some(code), short_url, problem: None }
+            }
+            Outcome::Failed(problem) => {
+                let (status, problem) = (problem.kind().status().as_u16(), Some(problem.body(request_id)));
+                Self { index, status, code: None, short_url: None, problem }
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a node refuses at its start in one clear line, and what it starts without.
+
+use crate::support::fleet::{Fleet, Wanted, create, followed, ready};
+use crate::support::{Postgres, eventually, last_line, run};
+
+/// Everything that `stint serve` needs but a database.
+fn settings<'a>(allocators: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let common = [
+        ("STINT_CLUSTER__ALLOCATORS", allocators),
+        ("STINT_CLUSTER_SECRET", crate::support::SECRET),
+        ("STINT_CODE_KEY", "000102030405060708090a0b0c0d0e0f"),
+        ("STINT_HTTP__LISTEN", "127.0.0.1:0"),
+        ("STINT_ADMIN__LISTEN", "127.0.0.1:0"),
+    ];
+    // The last one counts.
+    let given = |name: &str| more.iter().any(|(other, _)| *other == name);
+    common.into_iter().filter(|(name, _)| !given(name)).chain(more.iter().copied()).collect()
+}
+
+async fn refused(allocators: &str, more: &[(&str, &str)]) -> String {
+    last_line(&run(&["serve"], &settings(allocators, more)).await, 1)
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_is_one_line_and_exit_1() {
+    let fleet = Fleet::without_nodes(Wanted { replicas: 0, ..Wanted::default() }).await;
+    let (allocators, url) = (fleet.allocators.allocators(), fleet.database_url());
+    let port = fleet.primary.port();
+
+    let missing = refused(&allocators, &[("DATABASE_URL", &fleet.primary.url("nobody"))]).await;
+    assert!(missing.contains(&format!("127.0.0.1:{port}")) && missing.contains("nobody"), "{missing}");
+
+    fleet.primary.execute("CREATE DATABASE empty");
+    let unmigrated = refused(&allocators, &[("DATABASE_URL", &fleet.primary.url("empty"))]).await;
+    assert!(unmigrated.contains("stint migrate"), "{unmigrated}");
+
+    let node = fleet.serve(1, &[]).await;
+    ready(&node).await;
+    create(&node.client(), "https://example.com/").await;
+    let other_key = [("DATABASE_URL", url.as_str()), ("STINT_CODE_KEY", "ffffffffffffffffffffffffffffffff")];
+    let other_key = refused(&allocators, &other_key).await;
+    assert!(other_key.contains("fingerprint"), "{other_key}");
+
+    let no_redis = refused(&allocators, &[("DATABASE_URL", &url), ("REDIS_URL", "redis://:wrong@127.0.0.1:1")]).await;
+    assert!(!no_redis.contains("wrong"), "{no_redis}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_and_a_right_one_with_every_special_character_works() {
+    let fleet = Fleet::without_nodes(Wanted { replicas: 0, ..Wanted::default() }).await;
+    let allocators = fleet.allocators.allocators();
+    fleet.primary.execute("CREATE ROLE shortener LOGIN PASSWORD 'p@:/?#%&+ =x'");
+    fleet.primary.execute_on("stint", "GRANT ALL ON ALL TABLES IN SCHEMA public TO shortener");
+    fleet.primary.execute_on("stint", "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO shortener");
+    let hba = fleet.primary.data().join("pg_hba.conf");
+    let trusting = std::fs::read_to_string(&hba).unwrap();
+    std::fs::write(&hba, format!("host all shortener 127.0.0.1/32 scram-sha-256\n{trusting}")).unwrap();
+    fleet.primary.execute("SELECT pg_reload_conf()");
+    let url = |scheme: &str, password: &str| {
+        format!("{scheme}://shortener:{password}@127.0.0.1:{}/stint", fleet.primary.port())
+    };
+    eventually("the password is asked for", || async {
+        refused(&allocators, &[("DATABASE_URL", &url("postgres", "hunter2"))]).await.contains("password")
+    })
+    .await;
+    let wrong = refused(&allocators, &[("DATABASE_URL", &url("postgres", "hunter2"))]).await;
+    assert!(wrong.contains("shortener") && !wrong.contains("hunter2"), "{wrong}");
+
+    let file = fleet.allocators.dir.path().join("database-url");
+    for scheme in ["postgres", "postgresql"] {
+        let url = url(scheme, "p%40%3A%2F%3F%23%25%26%2B%20%3Dx");
+        std::fs::write(&file, format!("{url}\n")).unwrap();
+        for setting in [("DATABASE_URL", url.as_str()), ("DATABASE_URL_FILE", file.to_str().unwrap())] {
+            let settings = settings(&allocators, &[setting, ("STINT_ADMIN_KEY", "the-admin-key-of-the-tests")]);
+            let log = fleet.allocators.dir.path().join("shortener.log");
+            let arguments = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+            let node = crate::support::Program::start_role(&arguments, &settings, &log).await;
+            ready(&node).await;
+            create(&node.client(), "https://example.com/").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_starts_without_a_primary_serves_redirects_and_says_what_is_missing() {
+    let fleet = Fleet::start(Wanted { replicas: 1, nodes: 1, ..Wanted::default() }).await;
+    let code = create(&fleet.client(0), "https://example.com/").await;
+    let on_replica = || fleet.replicas[0].execute_on("stint", "SELECT count(*) FROM links");
+    eventually("the replica has it", || async { on_replica() == "1" }).await;
+    fleet.primary.crash();
+    fleet.redis.kill();
+    let late = fleet.serve(2, &[]).await;
+    eventually("a redirect from the replica", || async {
+        followed(&late.client(), &code).await == "https://example.com/"
+    })
+    .await;
+    let ready = late.admin_client().get("/readyz").await;
+    assert_eq!(ready.status, 200, "a proxy that took it out would take redirects away");
+    assert!(ready.text().contains("primary"), "{}", ready.text());
+    fleet.primary.launch();
+    crate::support::fleet::ready(&late).await;
+    create(&late.client(), "https://example.com/again").await;
+}
+
+#[tokio::test]
+async fn a_read_only_primary_is_not_written_to_and_named() {
+    let fleet = Fleet::start(Wanted { replicas: 0, nodes: 1, ..Wanted::default() }).await;
+    let code = create(&fleet.client(0), "https://example.com/").await;
+    fleet.primary.execute("ALTER SYSTEM SET default_transaction_read_only = on");
+    fleet.primary.execute("SELECT pg_reload_conf()");
+    let node = &fleet.nodes[0];
+    eventually("it says that the primary is read-only", || async {
+        node.admin_client().get("/readyz").await.text().contains("read-only")
+    })
+    .await;
+    assert_eq!(followed(&node.client(), &code).await, "https://example.com/");
+    fleet.primary.execute("ALTER SYSTEM RESET default_transaction_read_only");
+    fleet.primary.execute("SELECT pg_reload_conf()");
+    ready(node).await;
+    create(&node.client(), "https://example.com/again").await;
+}
+
+#[tokio::test]
+async fn migrating_twice_changes_nothing_and_a_server_that_is_away_is_named() {
+    let primary = Postgres::start();
+    let url = primary.url("postgres");
+    for _ in 0..2 {
+        let output = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    primary.crash();
+    let away = last_line(&run(&["migrate"], &[("DATABASE_URL", &url)]).await, 1);
+    assert!(away.contains(&format!("127.0.0.1:{}", primary.port())), "{away}");
+}

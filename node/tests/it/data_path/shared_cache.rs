@@ -1,0 +1,114 @@
+//! Redis dies, comes back, or forgets: nobody notices, no key is repeated, no old target is followed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::fleet::{Fleet, Wanted, create, followed};
+use crate::support::{Redis, in_parallel};
+
+/// The slowest of a hundred, in ms.
+fn p99(times: &mut [Duration]) -> u128 {
+    times.sort_unstable();
+    times[times.len() * 99 / 100].as_millis()
+}
+
+#[tokio::test]
+async fn nobody_sees_an_error_when_redis_is_killed() {
+    let fleet = Fleet::start(Wanted { replicas: 1, ..Wanted::default() }).await;
+    let mut codes = Vec::new();
+    for n in 0..100 {
+        let url = format!("https://example.com/{n}");
+        codes.push((create(&fleet.client(n % 3), &url).await, url));
+    }
+    for redis_is_there in [true, false] {
+        if !redis_is_there {
+            fleet.redis.kill();
+        }
+        let mut times = in_parallel(8, 0..600, async |n| {
+            let ((code, url), client) = (&codes[n % 100], fleet.client(n % 3));
+            let since = Instant::now();
+            if n % 20 == 0 {
+                create(&client, &format!("https://example.com/new/{redis_is_there}/{n}")).await;
+            } else {
+                assert_eq!(followed(&client, code).await, *url);
+            }
+            since.elapsed()
+        })
+        .await;
+        println!("redis there: {redis_is_there}: p99 {} ms", p99(&mut times));
+    }
+}
+
+/// Creates through all nodes while `harm` is done to Redis again and again: no key twice, no failed create.
+async fn no_key_is_repeated_while(harm: impl Fn(&Redis)) {
+    let fleet = Fleet::start(Wanted { source: "redis", replicas: 0, ..Wanted::default() }).await;
+    // Blocks as small as they go, so that Redis is asked all the time.
+    let mut nodes = Vec::new();
+    for number in 4..=6 {
+        let settings = [("STINT_IDS__SOURCE", "redis"), ("STINT_IDS__MIN_BLOCK", "10"), ("STINT_IDS__MAX_BLOCK", "10")];
+        let node = fleet.serve(number, &settings).await;
+        crate::support::fleet::ready(&node).await;
+        nodes.push(node);
+    }
+    let clients: Vec<_> = nodes.iter().map(crate::support::Program::client).collect();
+    let mut seen = HashSet::new();
+    for round in 0..5 {
+        let body = |n| json!({ "url": format!("https://example.com/{round}/{n}"), "reuse": false });
+        let creates = in_parallel(12, 0..120, async |n| {
+            crate::support::fleet::create_in_the_end(&clients[n % 3], &body(n)).await
+        });
+        let harmed = async {
+            tokio::task::yield_now().await;
+            harm(&fleet.redis);
+        };
+        let (codes, ()) = tokio::join!(creates, harmed);
+        for code in codes {
+            assert!(seen.insert(code.clone()), "{code} was given out twice");
+        }
+    }
+    let kept = fleet.primary.execute_on("stint", "SELECT count(*) FROM links");
+    assert_eq!(kept, seen.len().to_string());
+}
+
+#[tokio::test]
+async fn no_key_is_repeated_when_redis_forgets_everything() {
+    no_key_is_repeated_while(|redis| {
+        redis.execute(&["FLUSHALL"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_key_is_repeated_when_redis_starts_again_without_its_data() {
+    no_key_is_repeated_while(|redis| {
+        redis.kill();
+        redis.launch();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_old_target_is_followed_when_redis_comes_back_with_old_data() {
+    let fleet = Fleet::start(Wanted { replicas: 1, nodes: 2, ..Wanted::default() }).await;
+    let code = create(&fleet.client(0), "https://example.com/old").await;
+    for node in 0..2 {
+        assert_eq!(followed(&fleet.client(node), &code).await, "https://example.com/old");
+    }
+    let old = fleet.redis.save();
+    let change = json!({ "url": "https://example.com/new" });
+    assert_eq!(fleet.client(1).patch(&format!("/api/v1/links/{code}"), &change).await.status, 200);
+    fleet.redis.kill();
+    fleet.redis.restore(&old);
+    fleet.redis.launch();
+    let fresh = fleet.serve(3, &[]).await;
+    crate::support::fleet::ready(&fresh).await;
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        assert_eq!(followed(&fresh.client(), &code).await, "https://example.com/new");
+        assert_eq!(followed(&fleet.client(1), &code).await, "https://example.com/new");
+    }
+    assert_eq!(followed(&fleet.client(0), &code).await, "https://example.com/new");
+}
