@@ -17,6 +17,7 @@ pub mod network;
 pub mod remote;
 pub mod rpc;
 pub mod state_machine;
+mod timeline;
 pub mod transport;
 pub mod types;
 

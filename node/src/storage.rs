@@ -5,3 +5,6 @@ pub mod absent;
 mod conformance;
 pub mod postgres;
 pub mod sqlite;
+#[cfg(test)]
+#[path = "../tests/it/support/postgres.rs"]
+mod test_postgres;

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Settings of every test server: small, on loopback, fit for replicas. A crash of the server loses nothing even
 /// without fsync; a crash of the machine isn't tested.
 const SETTINGS: &str = "
@@ -25,8 +27,10 @@ log_min_messages = error
 unix_socket_directories = ''
 ";
 
-/// Waits for the test process to go, then stops the server and removes its files.
-const SUPERVISOR: &str = r#"cat > /dev/null; root=$1; shift; "$@" > /dev/null 2>&1; rm -rf "$root""#;
+/// Waits for the test process to go, then stops the server and removes its files. A paused server can't stop.
+const SUPERVISOR: &str = r#"cat > /dev/null; root=$1; shift
+pid=$(head -n 1 "$root/data/postmaster.pid" 2> /dev/null) && kill -CONT "$pid" && pkill --signal CONT --parent "$pid"
+"$@" > /dev/null 2>&1; rm -rf "$root""#;
 
 /// One server, with a directory and a port of its own.
 #[derive(Debug)]
@@ -141,25 +145,28 @@ impl Postgres {
 
     /// Freezes all of its processes.
     pub(crate) fn pause(&self) {
-        self.signal("STOP");
+        self.signal(Signal::STOP, "STOP");
     }
 
     /// Lets them go on.
     pub(crate) fn resume(&self) {
-        self.signal("CONT");
+        self.signal(Signal::CONT, "CONT");
     }
 
-    fn signal(&self, signal: &str) {
-        // Children first would let the postmaster start new ones; its whole session stops as one.
+    fn signal(&self, signal: Signal, name: &str) {
         let postmaster = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("it runs");
-        let session = postmaster.lines().next().expect("the first line is the pid").to_owned();
-        let status = Command::new("pkill").args(["--signal", signal, "--session", &session]).status();
-        assert!(status.expect("procps is installed: `make tools`").success(), "no process has session {session}");
+        let postmaster = postmaster.lines().next().expect("the first line is the pid").to_owned();
+        // The postmaster first, so that it starts no more children; each of them has a session of its own.
+        let pid = postmaster.parse().ok().and_then(Pid::from_raw).expect("it is a number");
+        kill_process(pid, signal).expect("it runs");
+        let status = Command::new("pkill").args(["--signal", name, "--parent", &postmaster]).status();
+        assert!(status.expect("procps is installed: `make tools`").success(), "{postmaster} has no children");
     }
 
     fn control(&self, arguments: &[&str]) {
-        let output = as_postgres(&bin().join("pg_ctl")).arg("-D").arg(self.data()).args(["-w", "-s"]).args(arguments);
-        succeeded("pg_ctl", &output.output().expect("PostgreSQL is installed: `make tools`"));
+        let mut control = as_postgres(&bin().join("pg_ctl"));
+        let output = control.arg("-D").arg(self.data()).args(["-w", "-s"]).args(arguments).output();
+        succeeded("pg_ctl", &output.expect("PostgreSQL is installed: `make tools`"));
     }
 
     /// A directory of the server's user, a free port, and whoever takes both down at the end.
@@ -189,10 +196,6 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(mut supervisor) = self.supervisor.take() {
-            if self.data().join("postmaster.pid").exists() {
-                // A paused server can't stop.
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.resume()));
-            }
             drop(supervisor.stdin.take());
             let _ = supervisor.wait();
         }
@@ -229,4 +232,51 @@ fn free_port() -> u16 {
 
 fn succeeded(what: &str, output: &Output) {
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::{Postgres, fresh_database};
+
+    /// Whether the server greets a client: answers its question whether TLS is spoken.
+    fn greets(server: &Postgres) -> bool {
+        use std::io::Write as _;
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", server.port())) else { return false };
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        // The request for TLS: its length and its number.
+        stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).is_ok() && stream.read_exact(&mut [0]).is_ok()
+    }
+
+    #[test]
+    fn a_server_is_copied_paused_crashed_launched_again_and_replaced() {
+        let first = Postgres::start();
+        let second = first.replica();
+        first.wait_for(&[&second]);
+        first.execute("CREATE TABLE kept AS SELECT 7 AS number");
+        first.wait_for(&[]);
+        assert_eq!(second.execute("SELECT number FROM kept"), "7");
+
+        second.pause();
+        assert!(!greets(&second));
+        second.resume();
+        assert_eq!(second.execute("SELECT pg_is_in_recovery()"), "t");
+
+        first.crash();
+        assert!(!greets(&first));
+        second.promote();
+        second.execute("INSERT INTO kept VALUES (8)");
+        first.configure("work_mem = '5MB'\n");
+        first.launch();
+        assert_eq!(first.execute("SELECT sum(number) FROM kept"), "7");
+        assert_eq!(first.execute_on("template1", "SHOW work_mem"), "5MB");
+    }
+
+    #[test]
+    fn each_database_of_the_shared_server_is_new() {
+        assert_ne!(fresh_database(), fresh_database());
+    }
 }

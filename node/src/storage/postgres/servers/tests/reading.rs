@@ -1,0 +1,69 @@
+//! Replicas that freeze, stop replaying or are cut off leave the rotation, and come back.
+
+use super::rig::{Node, options, primary};
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_can_not_keep_up_is_not_read_until_it_has_caught_up() {
+    let leader = primary();
+    let (steady, other) = (leader.replica(), leader.replica());
+    let node = Node::start(&options(&[&leader], &[&steady, &other]), None);
+    node.has_primary(&leader, 1).await;
+    node.reads(&steady).await;
+    node.reads(&other).await;
+    let mut both = [steady.port(), other.port()];
+    both.sort_unstable();
+    assert_eq!(node.read_ports().await, both);
+
+    other.pause();
+    node.leaves_out(&other, "is away").await;
+    assert_eq!(node.read_ports().await, [steady.port()]);
+    other.resume();
+    node.reads(&other).await;
+
+    other.execute("SELECT pg_wal_replay_pause()");
+    leader.execute("CREATE TABLE missed (number integer)");
+    node.leaves_out(&other, "replay is paused").await;
+    assert_eq!(node.read_ports().await, [steady.port()]);
+    let lag = node.servers.status().replicas.into_iter().find(|replica| replica.out.is_some()).unwrap().lag.unwrap();
+    assert!(lag > rig::MAX_LAG, "{lag:?}");
+    let fresh = Node::start(&options(&[&leader], &[&other]), None);
+    fresh.has_primary(&leader, 1).await;
+    fresh.leaves_out(&other, "behind").await;
+    fresh.stop().await;
+    other.execute("SELECT pg_wal_replay_resume()");
+    node.reads(&other).await;
+
+    let conninfo = other.execute("SHOW primary_conninfo");
+    other.execute("ALTER SYSTEM SET primary_conninfo = ''");
+    other.execute("SELECT pg_reload_conf()");
+    let mut cut_off = tokio::time::interval(Duration::from_millis(20));
+    while !other.execute("SELECT pid FROM pg_stat_wal_receiver").is_empty() {
+        cut_off.tick().await;
+    }
+    leader.execute("INSERT INTO missed VALUES (1)");
+    node.leaves_out(&other, "behind").await;
+    other.execute(&format!("ALTER SYSTEM SET primary_conninfo = '{}'", conninfo.replace('\'', "''")));
+    other.execute("SELECT pg_reload_conf()");
+    node.reads(&other).await;
+    assert_eq!(node.read_ports().await, both);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_primary_makes_no_replica_late_and_one_that_is_away_neither() {
+    let leader = primary();
+    let copy = leader.replica();
+    let node = Node::start(&options(&[&leader, &copy], &[]), None);
+    node.has_primary(&leader, 1).await;
+    node.reads(&copy).await;
+    leader.crash();
+    node.has_none("away").await;
+    let began = tokio::time::Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    while began.elapsed() < 2 * rig::MAX_LAG {
+        tick.tick().await;
+        assert!(node.servers.replica().is_some(), "{:?}", node.servers.status());
+    }
+    node.stop().await;
+}
