@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::PgPool;
 use tokio::sync::watch;
 
+use super::connection::pool;
 use super::failed;
 use crate::ports::link_store::StoreError;
 
@@ -41,8 +42,7 @@ impl Servers {
     /// # Errors
     /// [`StoreError`], if the URL can't be used.
     pub fn single(url: &str, pool_size: u32) -> Result<Self, StoreError> {
-        let pool = PgPoolOptions::new().max_connections(pool_size).connect_lazy(url);
-        let pool = pool.map_err(failed("read the database's URL"))?;
+        let pool = pool(url.parse().map_err(failed("read the database's URL"))?, pool_size);
         Ok(Self { primary: Arc::new(Primary { pool, timeline: 1 }), timelines: watch::Sender::new(Some(1)) })
     }
 
