@@ -7,4 +7,5 @@ pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 #[path = "../tests/it/support/postgres.rs"]
+#[expect(dead_code, reason = "integration tests use more of it")]
 mod test_postgres;

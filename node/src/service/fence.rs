@@ -74,8 +74,15 @@ pub enum FenceError {
 /// # Errors
 /// [`FenceError::OtherCodeKey`], naming both fingerprints.
 pub async fn check_code_key(fence: &dyn FenceStore, key: &CodeKey) -> Result<(), FenceError> {
+    same_code_key(key, fence.claim_code_key(&key.fingerprint()).await?)
+}
+
+/// Checks that `key` is the one whose fingerprint the database holds.
+///
+/// # Errors
+/// [`FenceError::OtherCodeKey`], naming both fingerprints.
+pub fn same_code_key(key: &CodeKey, stored: String) -> Result<(), FenceError> {
     let given = key.fingerprint();
-    let stored = fence.claim_code_key(&given).await?;
     if stored == given { Ok(()) } else { Err(FenceError::OtherCodeKey { given, stored }) }
 }
 

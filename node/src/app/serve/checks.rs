@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use stint_idgen::Lane;
+use stint_idgen::{CodeKey, Lane};
 use tokio::time::sleep;
 
 use crate::config::IdSourceKind;
 use crate::ids::raft::links_spec;
 use crate::ports::coordination::Allocator;
 use crate::ports::error_chain::Chain;
-use crate::service::fence::{FenceError, check_raft_lane, check_workers, claim_block_lane};
+use crate::service::fence::{
+    FenceError, check_code_key, check_raft_lane, check_workers, claim_block_lane, same_code_key,
+};
 use crate::storage::postgres::PgStore;
-use crate::storage::postgres::servers::Servers;
+use crate::storage::postgres::servers::{CheckError, Servers};
 
 /// The pause between two tries.
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
@@ -25,8 +27,7 @@ pub(super) struct StartChecks {
     pub(super) servers: Arc<Servers>,
     pub(super) store: Arc<PgStore>,
     pub(super) allocator: Arc<dyn Allocator>,
-    /// The code key's.
-    pub(super) fingerprint: String,
+    pub(super) code_key: CodeKey,
     pub(super) sources: Vec<IdSourceKind>,
     /// Whether a lost or replaced id source may be put right.
     pub(super) repair_ids: bool,
@@ -62,11 +63,14 @@ impl StartChecks {
     }
 
     async fn once(&self) -> Result<(), Failure> {
-        // With this, links are followed, be it from replicas.
-        self.servers.admit(&self.fingerprint).await.map_err(|error| {
-            let chain = Chain(&error).to_string();
-            if error.is_refusal() { Failure::Refused(anyhow!(chain)) } else { Failure::NotYet(chain) }
-        })?;
+        if let Some(stored) = self.servers.check().await? {
+            same_code_key(&self.code_key, stored)?;
+            // From here on links are followed, be it from replicas.
+            self.servers.admit();
+        } else if self.servers.status().primary.is_some() {
+            self.servers.admit();
+        }
+        check_code_key(&*self.store, &self.code_key).await?;
         for source in &self.sources {
             match source {
                 IdSourceKind::Raft => {
@@ -78,6 +82,13 @@ impl StartChecks {
             }
         }
         Ok(())
+    }
+}
+
+impl From<CheckError> for Failure {
+    fn from(error: CheckError) -> Self {
+        let chain = Chain(&error).to_string();
+        if error.is_refusal() { Self::Refused(anyhow!(chain)) } else { Self::NotYet(chain) }
     }
 }
 

@@ -4,6 +4,7 @@
 //! is on the highest timeline that any node has seen; replicas are read while they are at most so far behind. Statements
 //! are no matter of this module: who runs them tells here when they fail.
 
+mod admission;
 mod board;
 mod first_look;
 mod look_error;
@@ -18,12 +19,13 @@ mod watch;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::PgPool;
 use tokio::sync::watch as channel;
 
+use super::connection::pool;
 use super::failed;
 use crate::metrics::DatabaseMetrics;
 use crate::ports::link_store::StoreError;
@@ -32,8 +34,9 @@ use crate::ports::timeline::TimelineRegister;
 use board::Board;
 use server::Server;
 
+pub use admission::CheckError;
 pub use look_error::LookError;
-pub use status::{ReplicaStatus, ServersStatus};
+pub use status::{NoPrimary, ReplicaStatus, ServersStatus};
 
 /// The most that a replica may be behind, unless it is set otherwise. Caches keep what changed for twice as long.
 pub const MAX_REPLICA_LAG: Duration = Duration::from_secs(30);
@@ -57,6 +60,7 @@ pub struct Servers {
     board: Arc<Board>,
     next: AtomicUsize,
     is_watched: bool,
+    is_admitted: AtomicBool,
 }
 
 /// The primary of one timeline.
@@ -126,7 +130,7 @@ impl Servers {
             let watching = watch::watch(Arc::clone(&board), index, spawn.stopping());
             spawn.spawn("database watch", Box::pin(watching));
         }
-        Ok(Self { board, next: AtomicUsize::new(0), is_watched: true })
+        Ok(Self { board, next: AtomicUsize::new(0), is_watched: true, is_admitted: AtomicBool::new(false) })
     }
 
     /// One server, taken for the primary without a look.
@@ -134,24 +138,26 @@ impl Servers {
     /// # Errors
     /// [`StoreError`], if the URL can't be used.
     pub fn single(url: &str, pool_size: u32) -> Result<Self, StoreError> {
-        let pool = PgPoolOptions::new().max_connections(pool_size).connect_lazy(url);
-        let pool = pool.map_err(failed("read the database's URL"))?;
+        let pool = pool(url.parse().map_err(failed("read the database's URL"))?, pool_size);
         let board = Board::new(Vec::new(), pool_size, MAX_REPLICA_LAG, None);
         board.install(Some(Primary { pool, timeline: 1 }));
-        Ok(Self { board: Arc::new(board), next: AtomicUsize::new(0), is_watched: false })
+        Ok(Self { board: Arc::new(board), next: AtomicUsize::new(0), is_watched: false, is_admitted: AtomicBool::new(true) })
     }
 
-    /// The primary, if one is known.
+    /// The primary, if one is known and statements are let through.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], at once.
     pub(super) fn primary(&self) -> Result<Arc<Primary>, StoreError> {
         let missing = || StoreError::Unavailable { operation: "find the primary", source: Arc::new(self.no_primary()) };
-        self.board.primary().ok_or_else(missing)
+        self.board.primary().filter(|_| self.is_admitted()).ok_or_else(missing)
     }
 
     /// A replica that doesn't lag too far behind, if there is one: another one each time.
     pub(super) fn replica(&self) -> Option<PgPool> {
+        if !self.is_admitted() {
+            return None;
+        }
         let rotation = self.board.rotation();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         rotation.get(turn.checked_rem(rotation.len())?).cloned()

@@ -42,12 +42,32 @@ pub(crate) struct Postgres {
 
 /// The server that all tests of this binary share, with a new, empty database: its URL.
 pub(crate) fn fresh_database() -> String {
-    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    new_database("template1")
+}
+
+/// The same with a schema: `migrate` is called once, with the URL of the database that all others are copies of. It must
+/// leave no connection to it.
+pub(crate) fn migrated_database(migrate: impl FnOnce(&str)) -> String {
+    static TEMPLATE: OnceLock<String> = OnceLock::new();
+    let template = TEMPLATE.get_or_init(|| {
+        let url = fresh_database();
+        migrate(&url);
+        url.rsplit('/').next().expect("a URL has a path").to_owned()
+    });
+    new_database(template)
+}
+
+fn new_database(template: &str) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let server = SHARED.get_or_init(Postgres::start);
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    server.execute(&format!("CREATE DATABASE {name}"));
-    server.url(&name)
+    shared().execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"));
+    shared().url(&name)
+}
+
+/// The server that all tests of this binary share.
+pub(crate) fn shared() -> &'static Postgres {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    SHARED.get_or_init(Postgres::start)
 }
 
 impl Postgres {

@@ -9,9 +9,8 @@ use url::Url;
 
 use super::look_error::LookError;
 use super::probe;
+use crate::storage::postgres::connection::{pool_options, set_up};
 
-/// How long a caller waits for a free connection, or a new one.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection idle for longer is tried before it is used: firewalls and restarts cut idle ones.
 const TRIED_AFTER_IDLE: Duration = Duration::from_secs(10);
 
@@ -104,29 +103,31 @@ impl Server {
 
     /// A pool for reading.
     pub(super) fn reading_pool(&self, size: u32) -> PgPool {
-        self.pool(size).connect_lazy_with(self.options.clone())
+        let pool = self.pool(size).after_connect(|connection, _| Box::pin(set_up(connection)));
+        pool.connect_lazy_with(self.options.clone())
     }
 
     /// A pool for writing: each connection is let in only if it leads to the primary of this lineage. Names may come to
     /// mean another server between two looks.
     pub(super) fn writing_pool(&self, size: u32, lineage: Lineage) -> PgPool {
-        let pool = self.pool(size).after_connect(move |connection, _| Box::pin(check(connection, lineage)));
+        let pool = self.pool(size).after_connect(move |connection, _| {
+            Box::pin(async move {
+                check(connection, lineage).await?;
+                set_up(connection).await
+            })
+        });
         pool.connect_lazy_with(self.options.clone())
     }
 
     fn pool(&self, size: u32) -> PgPoolOptions {
-        PgPoolOptions::new()
-            .max_connections(size)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > TRIED_AFTER_IDLE {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
+        pool_options(size).before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRIED_AFTER_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
             })
+        })
     }
 
     /// A certificate that isn't there looks like a server that is away, later.

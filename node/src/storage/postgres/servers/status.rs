@@ -33,7 +33,7 @@ pub struct ReplicaStatus {
 /// Why there is no primary, of each server that may be one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct NoPrimary(String);
+pub struct NoPrimary(String);
 
 impl Servers {
     /// The servers, as this node sees them.

@@ -1,0 +1,157 @@
+mod doubt;
+
+use futures_util::future::join_all;
+
+use super::*;
+use crate::domain::label::Tags;
+use crate::ports::link_store::{Idempotency, LinkStore as _};
+use crate::storage::postgres::tests::{database, fresh, key, named, number, open, plain, run};
+
+fn is_created(outcome: &CreateOutcome) -> bool {
+    matches!(outcome, CreateOutcome::Created(_))
+}
+
+/// Names that lead to no link.
+async fn orphans(store: &PgStore) -> i64 {
+    let query = "SELECT count(*) FROM (SELECT key FROM targets UNION ALL SELECT key FROM aliases
+                                       UNION ALL SELECT link_key FROM idempotency UNION ALL SELECT key FROM link_tags) AS names
+                 WHERE key NOT IN (SELECT key FROM links)";
+    number(store, query).await
+}
+
+#[tokio::test]
+async fn a_batch_of_512_without_conflicts_is_one_statement() {
+    let (store, ()) = fresh().await;
+    let batch: Vec<NewLink> = (1..=512)
+        .map(|number| NewLink {
+            alias: (number % 2 == 0).then(|| format!("the-alias-{number}").parse().unwrap()),
+            tags: Tags::parse(&["a", "b"]).unwrap(),
+            idempotency: Some(Idempotency { key: number.to_string(), request_hash: [1; 32] }),
+            ..plain(number, &format!("https://example.com/{number}"))
+        })
+        .collect();
+    assert!(store.create(batch).await.unwrap().iter().all(is_created));
+    assert_eq!(orphans(&store).await, 0);
+    let rows = "SELECT count(*) FROM (SELECT xmin, cmin FROM links UNION ALL SELECT xmin, cmin FROM targets
+                UNION ALL SELECT xmin, cmin FROM aliases UNION ALL SELECT xmin, cmin FROM link_tags
+                UNION ALL SELECT xmin, cmin FROM idempotency UNION ALL SELECT xmin, cmin FROM changes) AS rows";
+    assert_eq!(number(&store, rows).await, 512 * 2 + 256 + 512 * 2 + 512 + 256);
+    let statements = "SELECT count(DISTINCT (xmin::text, cmin::text)) FROM (SELECT xmin, cmin FROM links
+                      UNION ALL SELECT xmin, cmin FROM targets UNION ALL SELECT xmin, cmin FROM aliases
+                      UNION ALL SELECT xmin, cmin FROM idempotency UNION ALL SELECT xmin, cmin FROM changes) AS rows";
+    assert_eq!(number(&store, statements).await, 1);
+}
+
+/// Both plain links and named ones: those take another statement each.
+#[tokio::test]
+async fn a_generated_key_that_an_alias_has_is_taken_and_leaves_no_name_behind() {
+    let (store, ()) = fresh().await;
+    let custom = NewLink { nonce: Some(1), reuse: false, ..plain(5, "https://custom.example/") };
+    assert!(store.create(vec![custom]).await.unwrap().iter().all(is_created));
+    let batch = |taken: NewLink| vec![plain(taken.key.get() + 100, "https://free.example/"), taken];
+    let plain_batch = batch(plain(5, "https://a.example/"));
+    let named_batch = batch(named(5, "a-name-of-its-own"));
+    for batch in [plain_batch, named_batch] {
+        let outcomes = store.create(batch).await.unwrap();
+        assert!(matches!(
+            outcomes[..],
+            [CreateOutcome::Created(_) | CreateOutcome::Reused(_), CreateOutcome::KeyTaken]
+        ));
+        assert_eq!(orphans(&store).await, 0);
+        let foreign = "SELECT count(*) FROM targets JOIN links USING (key) WHERE url = 'https://custom.example/'";
+        assert_eq!(number(&store, foreign).await, 0);
+    }
+    let again = store.create(vec![plain(6, "https://a.example/"), named(7, "a-name-of-its-own")]).await.unwrap();
+    assert!(again.iter().all(is_created), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_that_create_the_same_at_once_make_one_link_of_each() {
+    const ROUNDS: i64 = 15;
+    const EACH: i64 = 40;
+    let url = database();
+    let stores: Vec<PgStore> = (0..4).map(|_| open(&url)).collect();
+    for round in 0..ROUNDS {
+        let batch = |store: i64| {
+            let mut batch: Vec<NewLink> = (0..EACH)
+                .flat_map(|index| {
+                    let drawn = 1 + 2 * (index + EACH * (store + 4 * round));
+                    [
+                        plain(drawn, &format!("https://example.com/{round}/{index}")),
+                        named(drawn + 1, &format!("the-alias-{round}-{index}")),
+                    ]
+                })
+                .collect();
+            // Everybody in an order of its own.
+            let middle = batch.len() / 4 * usize::try_from(store).unwrap();
+            batch.rotate_left(middle);
+            if store % 2 == 1 {
+                batch.reverse();
+            }
+            batch
+        };
+        let batches = (0..).zip(&stores).map(|(number, store)| {
+            let batch = batch(number);
+            async move { (batch.clone(), store.create(batch).await.unwrap()) }
+        });
+        let mut made: HashMap<String, Vec<CreateOutcome>> = HashMap::new();
+        for (batch, outcomes) in join_all(batches).await {
+            for (new, outcome) in batch.into_iter().zip(outcomes) {
+                let name = new.alias.map_or(new.url.as_str().to_owned(), |alias| alias.as_str().to_owned());
+                made.entry(name).or_default().push(outcome);
+            }
+        }
+        for (name, outcomes) in made {
+            let winner = outcomes.iter().find_map(|outcome| match outcome {
+                CreateOutcome::Created(link) => Some(link.clone()),
+                _ => None,
+            });
+            let winner = winner.unwrap_or_else(|| panic!("nobody made {name}: {outcomes:?}"));
+            let beaten = if winner.alias.is_some() { CreateOutcome::AliasTaken } else { CreateOutcome::Reused(winner) };
+            assert_eq!(outcomes.iter().filter(|outcome| **outcome == beaten).count(), 3, "{name}: {outcomes:?}");
+        }
+    }
+    assert_eq!(number(&stores[0], "SELECT count(*) FROM links").await, 2 * EACH * ROUNDS);
+    assert_eq!(orphans(&stores[0]).await, 0);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_another_node_takes_meanwhile_is_replayed() {
+    let (store, ()) = fresh().await;
+    let request = |number| NewLink {
+        idempotency: Some(Idempotency { key: "again".to_owned(), request_hash: [1; 32] }),
+        reuse: false,
+        ..plain(number, "https://example.com/")
+    };
+    let batches = (1..=8)
+        .map(|number| store.create(vec![request(number), plain(100 + number, &format!("https://{number}.example/"))]));
+    let outcomes = join_all(batches).await.into_iter().map(|outcomes| outcomes.unwrap().remove(0));
+    let (made, repeated): (Vec<_>, Vec<_>) = outcomes.partition(is_created);
+    let [CreateOutcome::Created(link)] = &made[..] else { panic!("{made:?}") };
+    assert_eq!(repeated, vec![CreateOutcome::Replayed { link: link.clone(), created: true }; 7]);
+    assert_eq!(orphans(&store).await, 0);
+}
+
+#[tokio::test]
+async fn another_url_with_the_same_hash_is_never_reused() {
+    let (store, ()) = fresh().await;
+    store.create(vec![plain(1, "https://a.example/")]).await.unwrap();
+    run(&store, "UPDATE links SET url = 'https://other.example/' WHERE key = 1").await;
+    let outcomes = store.create(vec![plain(2, "https://a.example/"), plain(3, "https://a.example/")]).await.unwrap();
+    assert!(outcomes.iter().all(is_created), "{outcomes:?}");
+    assert_eq!(number(&store, "SELECT key FROM targets").await, 1, "the place belongs to the first");
+}
+
+#[tokio::test]
+async fn a_dead_connection_is_no_reason_to_fail() {
+    let (store, ()) = fresh().await;
+    for round in 0..5 {
+        let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        number(&store, others).await;
+        let first = 1 + 10 * round;
+        assert!(store.create(vec![named(first, &format!("the-alias-{round}"))]).await.unwrap().iter().all(is_created));
+        number(&store, others).await;
+        assert!(store.find(key(first)).await.unwrap().is_some());
+    }
+}
