@@ -1,5 +1,6 @@
 //! Links and keys in Postgres: one primary that is written to, and replicas that are read.
 
+pub mod clicks;
 pub mod servers;
 
 use std::sync::Arc;
