@@ -4,6 +4,7 @@
 //! registered once and kept: a look-up per request would cost more than counting.
 
 mod database;
+mod clicks;
 mod http;
 mod ids;
 mod links;
@@ -18,6 +19,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 pub use database::DatabaseMetrics;
+pub use clicks::ClickMetrics;
 pub use http::{HttpMetrics, Method};
 pub use ids::IdMetrics;
 pub use links::LinkMetrics;

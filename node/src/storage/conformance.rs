@@ -4,6 +4,7 @@
 //! and whatever must live as long as it.
 
 pub(super) mod changing;
+pub(super) mod clicks;
 pub(super) mod counting;
 pub(super) mod creating;
 pub(super) mod extremes;
@@ -118,6 +119,23 @@ macro_rules! conforms {
     };
 }
 pub(super) use conforms;
+
+/// The same for whatever counts clicks: a part of its own, since Postgres has a store of its own for it.
+macro_rules! clicks_conform {
+    ($fresh:path) => {
+        $crate::storage::conformance::conforms! { $fresh, clicks:
+            clicks_are_counted_by_link_and_day
+            a_chunk_counts_once_however_often_it_comes
+            numbers_of_different_processes_have_nothing_in_common
+            a_chunk_added_many_times_at_once_counts_once
+            many_chunks_are_one_transaction
+            the_outermost_keys_and_days_are_counted
+            old_numbers_are_forgotten_and_new_ones_kept
+            a_number_is_kept_as_long_as_a_later_one_beside_it
+        }
+    };
+}
+pub(super) use clicks_conform;
 
 fn key(number: i64) -> Key {
     Key::new(number).unwrap()

@@ -13,6 +13,7 @@ mod keys;
 mod links;
 mod row;
 mod schema;
+pub mod clicks;
 pub mod servers;
 #[cfg(test)]
 mod tests;

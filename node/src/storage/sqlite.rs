@@ -2,6 +2,7 @@
 //!
 //! One connection writes, a few read. It serves one process; several nodes share a Postgres instead.
 
+mod clicks;
 mod create;
 mod fence;
 mod keys;

@@ -15,9 +15,10 @@ use crate::ports::key_store::{KeyStore as _, NewKey};
 use crate::ports::link_store::{
     CreateOutcome, FenceStore as _, Idempotency, LinkChange, LinkStore as _, ListQuery, NewLink, VisitOutcome,
 };
-use crate::storage::conformance::conforms;
+use crate::storage::conformance::{clicks_conform, conforms};
 
 conforms!(crate::storage::sqlite::tests::fresh);
+clicks_conform!(crate::storage::sqlite::tests::fresh);
 
 async fn fresh() -> (SqliteStore, TempDir) {
     let dir = tempfile::tempdir().unwrap();
