@@ -3,6 +3,7 @@
 //! Each node has a registry of its own (no global recorder), so that several can live in one test process. Handles are
 //! registered once and kept: a look-up per request would cost more than counting.
 
+mod cache;
 mod http;
 mod ids;
 mod links;
@@ -16,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+pub use cache::{CacheMetrics, CacheReads};
 pub use http::{HttpMetrics, Method};
 pub use ids::IdMetrics;
 pub use links::LinkMetrics;
