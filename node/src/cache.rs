@@ -1,3 +1,5 @@
-//! Adapters of the cache port.
+//! Adapters of the cache ports.
 
+pub mod disabled;
 pub mod memory;
+pub mod redis;

@@ -5,6 +5,7 @@
 
 mod database;
 mod clicks;
+mod cache;
 mod http;
 mod ids;
 mod links;
@@ -20,6 +21,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 pub use database::DatabaseMetrics;
 pub use clicks::ClickMetrics;
+pub use cache::{CacheMetrics, CacheReads};
 pub use http::{HttpMetrics, Method};
 pub use ids::IdMetrics;
 pub use links::LinkMetrics;

@@ -1,6 +1,7 @@
 //! The use cases, over ports: no HTTP, no SQL, no Raft.
 
 pub mod batch;
+pub mod changes;
 pub mod create;
 pub mod decode_ids;
 pub mod fence;
@@ -12,3 +13,4 @@ pub mod namespaces;
 pub mod own_host;
 pub mod resolve;
 mod single_flight;
+pub mod tiers;

@@ -1,5 +1,7 @@
 //! Housekeeping that no request waits for.
 
+pub mod changes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::timestamp::UnixMs;
 use crate::metrics::Registry;
+use crate::ports::change_feed::ChangeFeed;
 use crate::ports::clock::Clock;
 use crate::ports::error_chain::Chain;
 use crate::ports::link_store::LinkStore;
@@ -16,6 +19,8 @@ use crate::ports::link_store::LinkStore;
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often old idempotency keys are forgotten, and how long they are kept.
 const FORGOTTEN_EVERY: Duration = Duration::from_hours(1);
+/// How often old changes are forgotten.
+const CHANGES_FORGOTTEN_EVERY: Duration = Duration::from_mins(5);
 const BETWEEN_CHUNKS: Duration = Duration::from_millis(50);
 const IDEMPOTENCY_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -38,6 +43,21 @@ pub async fn forget_idempotency_keys(store: Arc<dyn LinkStore>, clock: Arc<dyn C
             Err(error) => tracing::warn!(error = %Chain(&error), "old idempotency keys were kept"),
         }
         if !pause(FORGOTTEN_EVERY, &stop).await {
+            return;
+        }
+    }
+}
+
+/// Forgets changes after an hour.
+pub async fn forget_old_changes(feed: Arc<dyn ChangeFeed>, stop: CancellationToken) {
+    loop {
+        match feed.forget_old_changes().await {
+            Ok(0) => {}
+            Ok(_) if pause(BETWEEN_CHUNKS, &stop).await => continue,
+            Ok(_) => return,
+            Err(error) => tracing::warn!(error = %Chain(&error), "old changes were kept"),
+        }
+        if !pause(CHANGES_FORGOTTEN_EVERY, &stop).await {
             return;
         }
     }

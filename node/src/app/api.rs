@@ -34,6 +34,7 @@ use crate::service::links::{Edit, Edited, ManageLinks, make_edits};
 use crate::service::namespaces::ManageNamespaces;
 use crate::service::own_host::OwnHost;
 use crate::service::resolve::ResolveLinks;
+use crate::service::tiers::Tiers;
 
 /// How long a draw waits for a block of ids before the request is answered with 503.
 const ID_PATIENCE: Duration = Duration::from_secs(2);
@@ -89,23 +90,19 @@ pub(super) fn assemble(
     let clock = Arc::clone(&around.clock);
     let codec = Arc::new(KeyCodec::new(code_key));
     let cache = Arc::new(MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&clock)));
+    let tiers = Tiers::alone(cache);
     let link_metrics = LinkMetrics::new(registry);
 
-    let Workers { writes, edits, visits } = start_workers(background, write_batches, &store, &cache, &link_metrics);
-    let resolve = Arc::new(ResolveLinks::new(
-        Arc::clone(&store),
-        Arc::clone(&cache) as _,
-        Arc::clone(&codec),
-        visits,
-        Arc::clone(&clock),
-    ));
+    let Workers { writes, edits, visits } = start_workers(background, write_batches, &store, &tiers, &link_metrics);
+    let resolve =
+        Arc::new(ResolveLinks::new(Arc::clone(&store), tiers.clone(), Arc::clone(&codec), visits, Arc::clone(&clock)));
     let process = u32::from_be_bytes(random_128(&*around.entropy)[..4].try_into().expect("four bytes"));
     Api {
         create: CreateLinks::new(
             ids.keys,
             Arc::clone(&store),
             writes,
-            cache,
+            tiers,
             Arc::clone(&codec),
             Arc::clone(own),
             Arc::clone(&clock),
@@ -152,7 +149,7 @@ fn start_workers(
     background: &Tasks,
     batches: usize,
     store: &Arc<dyn LinkStore>,
-    cache: &Arc<MemoryLinkCache>,
+    tiers: &Tiers,
     metrics: &LinkMetrics,
 ) -> Workers {
     let stop = background.stopping();
@@ -164,10 +161,10 @@ fn start_workers(
     });
     background.start("link writer", worker);
     let counting = Arc::clone(store);
-    let (editing, noting) = (Arc::clone(store), Arc::clone(cache));
+    let (editing, noting) = (Arc::clone(store), tiers.clone());
     let (edits, worker) = Batcher::new(stop.clone(), 1, move |edits| {
-        let (store, cache) = (Arc::clone(&editing), Arc::clone(&noting));
-        async move { make_edits(&*store, &*cache, edits).await }
+        let (store, tiers) = (Arc::clone(&editing), noting.clone());
+        async move { make_edits(&*store, &tiers, edits).await }
     });
     background.start("link editor", worker);
     let (visits, worker) = Batcher::new(stop, 1, move |keys| {

@@ -143,6 +143,7 @@ impl LinkCache for MemoryLinkCache {
         let _floors = self.floors();
         self.links.clear();
         self.missing.clear();
+        self.aliases.clear();
         self.targets.clear();
     }
 
@@ -247,9 +248,12 @@ mod tests {
     #[test]
     fn clearing_forgets_links_and_keeps_floors() {
         let (cache, _) = cache();
+        let alias: Alias = "our-summer-sale".parse().unwrap();
         cache.note_change(&link(2));
+        cache.remember_alias(&alias, link(2).key);
         cache.clear();
         assert!(cache.link(link(1).key).is_none());
+        assert!(cache.alias(&alias).is_none());
         assert_eq!(cache.floor(link(1).key), 2);
     }
 

@@ -9,7 +9,13 @@ use super::Registry;
 pub struct LinkMetrics {
     /// `stint_redirects_total{tier="l1", outcome="found"}`
     pub found_in_l1: Counter,
-    /// `stint_redirects_total{tier="store", outcome="found"}`
+    /// `stint_redirects_total{tier="l2", outcome="found"}`
+    pub found_in_l2: Counter,
+    /// `stint_redirects_total{tier="replica", outcome="found"}`
+    pub found_on_replica: Counter,
+    /// `stint_redirects_total{tier="primary", outcome="found"}`
+    pub found_on_primary: Counter,
+    /// `stint_redirects_total{tier="store", outcome="found"}`: in the embedded database.
     pub found_in_store: Counter,
     /// `stint_redirects_total{tier="", outcome="missing"}`
     pub missing: Counter,
@@ -40,6 +46,9 @@ impl LinkMetrics {
         let created = |outcome| registry.counter("stint_links_created_total", &[("outcome", outcome)]);
         Self {
             found_in_l1: redirects("l1", "found"),
+            found_in_l2: redirects("l2", "found"),
+            found_on_replica: redirects("replica", "found"),
+            found_on_primary: redirects("primary", "found"),
             found_in_store: redirects("store", "found"),
             missing: redirects("", "missing"),
             gone: redirects("", "gone"),

@@ -27,6 +27,13 @@ pub struct FeedPosition {
     pub seq: i64,
 }
 
+impl FeedPosition {
+    /// Whether the record is followed at all.
+    pub const fn is_known(self) -> bool {
+        self.timeline > 0
+    }
+}
+
 /// Some of the record, as the primary holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangePage {
@@ -42,6 +49,8 @@ pub trait ChangeFeed: Send + Sync + std::fmt::Debug + 'static {
     /// Changes above the number `after`, and those with the numbers `missing`, by number, at most `limit`.
     async fn read(&self, after: i64, missing: &[i64], limit: usize) -> Result<ChangePage, StoreError>;
 
-    /// Forgets changes that are older than an hour, some at a time; answers how many. 0 means that none are left.
+    /// Forgets changes that are older than an hour, the lowest numbers first, some at a time; answers how many. 0 means
+    /// that none are left. The newest change is never forgotten: its number says how far the record ever got, so an empty
+    /// record means that nothing ever changed.
     async fn forget_old_changes(&self) -> Result<u64, StoreError>;
 }

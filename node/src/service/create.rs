@@ -6,16 +6,17 @@ use stint_idgen::{AliasPlace, Key, KeyCodec};
 
 use super::batch::{BatchError, Batcher};
 use super::own_host::OwnHost;
+use super::tiers::Tiers;
 use crate::domain::access::OwnerId;
 use crate::domain::alias::{Alias, is_reserved};
 use crate::domain::label::{Tags, Title};
 use crate::domain::link::{Link, LinkContent};
 use crate::domain::target_url::TargetUrl;
 use crate::domain::timestamp::UnixMs;
+use crate::ports::change_feed::FeedPosition;
 use crate::ports::clock::Clock;
 use crate::ports::entropy::Entropy;
 use crate::ports::id_source::{IdError, KeySource};
-use crate::ports::link_cache::LinkCache;
 use crate::ports::link_store::{CreateOutcome, Idempotency, LinkStore, NewLink, Replay, StoreError};
 
 /// Keys drawn for one link before giving up. Chance never takes two in a row, but an import that kept the codes of
@@ -103,7 +104,7 @@ pub struct CreateLinks {
     keys: Arc<dyn KeySource>,
     store: Arc<dyn LinkStore>,
     writes: Batcher<NewLink, CreateOutcome>,
-    cache: Arc<dyn LinkCache>,
+    tiers: Tiers,
     codec: Arc<KeyCodec>,
     own: Arc<OwnHost>,
     clock: Arc<dyn Clock>,
@@ -116,13 +117,13 @@ impl CreateLinks {
         keys: Arc<dyn KeySource>,
         store: Arc<dyn LinkStore>,
         writes: Batcher<NewLink, CreateOutcome>,
-        cache: Arc<dyn LinkCache>,
+        tiers: Tiers,
         codec: Arc<KeyCodec>,
         own: Arc<OwnHost>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { keys, store, writes, cache, codec, own, clock, entropy }
+        Self { keys, store, writes, tiers, codec, own, clock, entropy }
     }
 
     /// Creates the link, or answers with the one that is as good. It is durable when this returns.
@@ -172,18 +173,18 @@ impl CreateLinks {
         }
     }
 
-    /// The owner's link of the same target: from the cache if that link is there too and still leads there.
+    /// The owner's link of the same target: from the memories if that link is there too and still leads there.
     async fn find_reusable(&self, request: &CreateRequest) -> Result<Option<Arc<Link>>, StoreError> {
         let hash = request.url.hash();
-        if let Some((key, version)) = self.cache.target(request.owner, hash)
-            && let Some(link) = self.cache.link(key).filter(|link| link.version == version)
+        if let Some(link) = self.tiers.target(request.owner, hash).await
             && leads_plainly_to(&link, &request.url)
         {
             return Ok(Some(link));
         }
+        let as_of = self.tiers.position();
         let found = self.store.find_reusable(request.owner, hash, &request.url).await?.map(Arc::new);
         if let Some(link) = &found {
-            self.remember(link, true);
+            self.remember(link, true, as_of);
         }
         Ok(found)
     }
@@ -211,13 +212,20 @@ impl CreateLinks {
             reuse,
             idempotency: request.idempotency,
         };
+        let as_of = self.tiers.position();
         for _ in 0..DRAWS {
             let outcome = self.writes.submit(new.clone()).await.map_err(CreateError::Store)?;
             match (outcome, &request.alias) {
-                (CreateOutcome::Created(link), _) => return Ok(self.answer(link, true, reuse)),
-                (CreateOutcome::Reused(link), _) => return Ok(self.answer(link, false, reuse)),
+                (CreateOutcome::Created(link), alias) => {
+                    if alias.is_some() {
+                        // Other nodes may remember that nothing had this name.
+                        self.tiers.announce();
+                    }
+                    return Ok(self.answer(link, true, reuse, as_of));
+                }
+                (CreateOutcome::Reused(link), _) => return Ok(self.answer(link, false, reuse, as_of)),
                 // It may have been edited since, so nothing is said about reuse.
-                (CreateOutcome::Replayed { link, created }, _) => return Ok(self.answer(link, created, false)),
+                (CreateOutcome::Replayed { link, created }, _) => return Ok(self.answer(link, created, false, as_of)),
                 (CreateOutcome::IdempotencyMismatch, _) => return Err(CreateError::IdempotencyMismatch),
                 (CreateOutcome::AliasTaken, Some(alias)) => return Err(CreateError::AliasTaken(alias.clone())),
                 (CreateOutcome::KeyTaken, Some(alias)) if named_key.is_some() => {
@@ -246,16 +254,19 @@ impl CreateLinks {
         }
     }
 
-    fn answer(&self, link: Link, created: bool, reuse: bool) -> CreatedLink {
+    fn answer(&self, link: Link, created: bool, reuse: bool, as_of: FeedPosition) -> CreatedLink {
         let link = Arc::new(link);
-        self.remember(&link, reuse);
+        self.remember(&link, reuse, as_of);
         CreatedLink { link, created }
     }
 
-    fn remember(&self, link: &Arc<Link>, plain: bool) {
-        self.cache.remember(link);
+    fn remember(&self, link: &Arc<Link>, plain: bool, as_of: FeedPosition) {
+        self.tiers.remember(link, as_of);
+        if let Some(alias) = &link.alias {
+            self.tiers.remember_alias(alias, link.key, as_of);
+        }
         if let Some(content) = link.content.as_ref().filter(|_| plain) {
-            self.cache.remember_target(link.owner, content.url.hash(), link.key, link.version);
+            self.tiers.remember_target(link, content.url.hash(), as_of);
         }
     }
 }

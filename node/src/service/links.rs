@@ -8,12 +8,12 @@ use super::batch::{BatchError, Batcher};
 use super::create::CreateError;
 use super::own_host::OwnHost;
 use super::resolve::ResolveLinks;
+use super::tiers::Tiers;
 use crate::domain::access::{Caller, OwnerId};
 use crate::domain::label::Title;
 use crate::domain::link::Link;
 use crate::domain::timestamp::UnixMs;
 use crate::ports::clock::Clock;
-use crate::ports::link_cache::LinkCache;
 use crate::ports::link_store::{LinkChange, LinkStore, ListPosition, ListQuery, StoreError};
 
 /// Links read at a time while searching.
@@ -56,17 +56,19 @@ pub enum Edit {
 /// What became of it: the link's newest version, or `None` when there was no live link (any more).
 pub type Edited = Result<Option<Arc<Link>>, StoreError>;
 
-/// Makes edits, one after the other, and notes each in the cache. It runs in a worker of its own, so that a caller who
-/// goes away can't come between a commit and its note.
+/// Makes edits, one after the other, and notes each in the memories. It runs in a worker of its own, so that a caller
+/// who goes away can't come between a commit and its note.
 ///
 /// # Errors
 /// Never as a whole: each edit has its own outcome.
 pub async fn make_edits(
     store: &dyn LinkStore,
-    cache: &dyn LinkCache,
+    tiers: &Tiers,
     edits: Vec<(Key, Edit)>,
 ) -> Result<Vec<Edited>, StoreError> {
+    let as_of = tiers.position();
     let mut outcomes = Vec::with_capacity(edits.len());
+    let mut noted = Vec::new();
     for (key, edit) in edits {
         let edited = match edit {
             Edit::Change(change) => store.update(key, change).await,
@@ -79,10 +81,12 @@ pub async fn make_edits(
         };
         let newest = newest.map(Arc::new);
         if let Some(link) = &newest {
-            cache.note_change(link);
+            tiers.local().note_change(link);
+            noted.push(Arc::clone(link));
         }
         outcomes.push(edited.map(|_| newest));
     }
+    tiers.note_changes(&noted, as_of).await;
     Ok(outcomes)
 }
 

@@ -1,15 +1,18 @@
-//! One read of the store per key at a time; everybody who asks meanwhile shares it.
+//! One read per key at a time, through all tiers beyond the memory; everybody who asks meanwhile shares it.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stint_idgen::Key;
 use tokio::sync::OnceCell;
 
+use super::resolve::Tier;
 use crate::domain::link::Link;
-use crate::ports::link_store::{LinkStore, StoreError};
+use crate::ports::link_store::StoreError;
 
-type Outcome = Result<Option<Arc<Link>>, StoreError>;
+/// What a read brings, and where from.
+pub(super) type Outcome = Result<Option<(Arc<Link>, Tier)>, StoreError>;
 
 /// The reads under way.
 #[derive(Debug, Default)]
@@ -31,11 +34,15 @@ struct Passenger<'a> {
 }
 
 impl SingleFlight {
-    /// Reads a link from `store`, or joins the read of it that is under way.
-    pub(super) async fn read(&self, key: Key, store: &dyn LinkStore) -> Landed {
+    /// Makes this `read` of a link, or joins the one that is under way.
+    pub(super) async fn read<F, R>(&self, key: Key, read: F) -> Landed
+    where
+        F: FnOnce() -> R,
+        R: Future<Output = Outcome>,
+    {
         let (passenger, joined) = self.board(key);
         // A cell whose first caller went away is initialised by the next one.
-        let outcome = passenger.flight.get_or_init(|| async { Ok(store.find(key).await?.map(Arc::new)) }).await.clone();
+        let outcome = passenger.flight.get_or_init(read).await.clone();
         self.clear(key, &passenger.flight);
         Landed { outcome, joined }
     }

@@ -63,7 +63,15 @@ const HOMES: [(&str, &[&str]); 7] = [
     ("redb", &["cluster/"]),
     (
         "redis",
-        &["cache/redis.rs", "cache/redis/", "clicks/", "ids/redis_blocks.rs", "ids/redis_blocks/", "redis_server.rs"],
+        &[
+            "cache/redis.rs",
+            "cache/redis/",
+            "clicks/",
+            "ids/redis_blocks.rs",
+            "ids/redis_blocks/",
+            "redis_server.rs",
+            "redis_server/",
+        ],
     ),
     ("axum", &["http.rs", "http/", "admin.rs", "cluster/rpc.rs", "cluster/rpc/"]),
     ("snowflake_rs", &["ids/snowflake/"]),

@@ -90,6 +90,9 @@ fn count(api: &Api, follow: Option<&Follow>) {
     let metrics = &api.link_metrics;
     match follow {
         Some(Follow::To { tier: Tier::L1, .. }) => &metrics.found_in_l1,
+        Some(Follow::To { tier: Tier::L2, .. }) => &metrics.found_in_l2,
+        Some(Follow::To { tier: Tier::Replica, .. }) => &metrics.found_on_replica,
+        Some(Follow::To { tier: Tier::Primary, .. }) => &metrics.found_on_primary,
         Some(Follow::To { tier: Tier::Store, .. }) => &metrics.found_in_store,
         Some(Follow::Missing) => &metrics.missing,
         Some(Follow::Expired | Follow::Deleted | Follow::UsedUp) => &metrics.gone,
