@@ -1,0 +1,224 @@
+//! A shortener over Postgres, Redis and the sources of ids. What answers and refuses ends the start; what is away is gone
+//! without until it comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use stint_idgen::CodeKey;
+use tokio::sync::Notify;
+
+use super::checks::StartChecks;
+use super::health::{DatabaseLook, IdsLook, RedisLook};
+use super::ids::{IdSources, start_namespaces};
+use super::late::LateKeys;
+use super::{AtHand, Ports, ServeNode};
+use crate::app::Surroundings;
+use crate::app::api::{Ids, Parts, assemble, http_settings};
+use crate::cache::disabled::NoSharedCache;
+use crate::cache::memory::MemoryLinkCache;
+use crate::cache::redis::{PREFIX, RedisLinkCache, listen};
+use crate::cluster::timeline::AllocatorTimelines;
+use crate::config::{Config, DatabaseUrl, Role};
+use crate::domain::access::ApiKeyHash;
+use crate::ids::redis_blocks::RedisTimelines;
+use crate::lifecycle::Tasks;
+use crate::metrics::{CacheMetrics, DatabaseMetrics, Registry};
+use crate::ports::coordination::Allocator;
+use crate::ports::error_chain::Chain;
+use crate::ports::link_cache::LinkCache;
+use crate::ports::shared_cache::SharedCache;
+use crate::ports::spawn::Spawn;
+use crate::ports::timeline::TimelineRegister;
+use crate::redis_server::{FirstLook, RedisServer};
+use crate::service::changes::FollowChanges;
+use crate::service::health::{Health, Look};
+use crate::service::tiers::Tiers;
+use crate::storage::postgres::PgStore;
+use crate::storage::postgres::servers::{MAX_REPLICA_LAG, ServerOptions, Servers};
+use crate::tasks::changes::follow_changes;
+use crate::{http, tasks};
+
+/// How long the start waits for the database before it goes on without.
+const CHECKED_WITHIN: Duration = Duration::from_secs(3);
+/// How many batches of new links may be on their way to the primary at once: while one waits for the disk, the next is
+/// sent. More would only make each smaller.
+const WRITE_BATCHES: usize = 2;
+
+/// Starts a node that creates and follows links.
+///
+/// # Errors
+/// One line about what refuses.
+pub(super) async fn start_shortener(
+    config: &Config,
+    allocator: Arc<dyn Allocator>,
+    repair_ids: bool,
+    around: &Surroundings,
+) -> anyhow::Result<ServeNode> {
+    let mut ports = Ports::bind(config)?;
+    let code_key = config.codes.key.as_ref().context("there is no code key: set STINT_CODE_KEY")?;
+    let code_key: CodeKey = code_key.expose().parse().context("the code key (codes.key)")?;
+    let (registry, background) = (Registry::new()?, Tasks::default());
+    let redis = open_redis(config, &background).await?;
+    let servers = open_database(config, &allocator, redis.as_ref(), &registry, &background).await?;
+    let store = Arc::new(PgStore::new(Arc::clone(&servers)));
+    let keys = Arc::new(LateKeys::default());
+    let sources = IdSources {
+        label: ports.label.clone(),
+        allocator: Arc::clone(&allocator),
+        store: Arc::clone(&store),
+        servers: Arc::clone(&servers),
+        redis: redis.clone(),
+        registry: registry.clone(),
+        background: background.clone(),
+    };
+    let checks = StartChecks {
+        servers: Arc::clone(&servers),
+        store: Arc::clone(&store),
+        allocator: Arc::clone(&allocator),
+        code_key: code_key.clone(),
+        sources: std::iter::once(config.ids.source).chain(config.ids.fallback.iter().copied()).collect(),
+        repair_ids,
+    };
+    check(checks, sources, &keys, config, &background, around).await?;
+
+    let memory = MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&around.clock));
+    let local: Arc<dyn LinkCache> = Arc::new(memory);
+    let tiers = follow(&store, local, redis.clone(), &registry, &background, around);
+    background.start("idempotency cleanup", {
+        tasks::forget_idempotency_keys(Arc::clone(&store) as _, Arc::clone(&around.clock), background.stopping())
+    });
+    background.start("change cleanup", tasks::forget_old_changes(Arc::clone(&store) as _, background.stopping()));
+
+    let namespaces = start_namespaces(config, &ports.label, &allocator, &registry, &background, around);
+    let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: None };
+    let mut looks: Vec<Arc<dyn Look>> = vec![Arc::new(DatabaseLook(servers))];
+    looks.extend(redis.map(|server| Arc::new(RedisLook(server)) as _));
+    if !config.cluster.allocators.is_empty() {
+        looks.push(Arc::new(IdsLook(Health::new(Arc::clone(&allocator)).with_ids(Arc::new(at_hand)))));
+    }
+    let health = Health::of(looks);
+    let parts = Parts {
+        allocator: Arc::clone(&allocator),
+        store: Arc::clone(&store) as _,
+        keys: store,
+        ids: Ids { keys, namespaces, snowflakes: None },
+        health: health.clone(),
+        code_key: &code_key,
+        bootstrap: config.auth.admin_key.as_ref().map(|key| ApiKeyHash::of(key.expose())),
+        registry: &registry,
+        background: &background,
+        tiers,
+        write_batches: WRITE_BATCHES,
+        stopping: ports.frontend.stopping(),
+    };
+    let settings = http_settings(config, Role::Serve, &ports.public_url);
+    let api = assemble(parts, &ports.own, settings, around);
+    ports.serve(http::router(Arc::new(api)), &registry, health, around)?;
+    background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
+    Ok(ports.into_node(background))
+}
+
+/// Redis, if it is configured and doesn't refuse.
+async fn open_redis(config: &Config, background: &Tasks) -> anyhow::Result<Option<RedisServer>> {
+    let Some(url) = &config.cache.redis_url else { return Ok(None) };
+    let server = RedisServer::open(url.expose()).map_err(|error| anyhow!("Redis (cache.redis_url): {}", Chain(&error)))?;
+    match server.first_look().await? {
+        FirstLook::Up { evicts: Some(policy) } => tracing::warn!(
+            policy,
+            "Redis' maxmemory-policy may evict the clicks that wait to be counted, and counters: use volatile-lru"
+        ),
+        FirstLook::Up { evicts: None } => {}
+        FirstLook::Away => tracing::warn!("Redis is away: going on without it"),
+    }
+    let kept = server.clone();
+    background.start_endless("Redis connection", async move { kept.keep_connected().await });
+    Ok(Some(server))
+}
+
+/// The database's servers, watched, if none refuses.
+async fn open_database(
+    config: &Config,
+    allocator: &Arc<dyn Allocator>,
+    redis: Option<&RedisServer>,
+    registry: &Registry,
+    background: &Tasks,
+) -> anyhow::Result<Arc<Servers>> {
+    let urls = |urls: &[DatabaseUrl]| urls.iter().map(|url| url.expose().to_owned()).collect();
+    let options = ServerOptions {
+        primary_urls: urls(&config.database.primary_urls),
+        replica_urls: urls(&config.database.replica_urls),
+        pool_size: config.database.pool_size,
+        max_replica_lag: MAX_REPLICA_LAG,
+    };
+    for away in Servers::first_look(&options).await? {
+        tracing::warn!(error = %away, "a database server is away");
+    }
+    let register: Option<Arc<dyn TimelineRegister>> = match redis {
+        _ if !config.cluster.allocators.is_empty() => Some(Arc::new(AllocatorTimelines::new(Arc::clone(allocator)))),
+        Some(server) => Some(Arc::new(RedisTimelines::new(server.clone()))),
+        None => None,
+    };
+    let metrics = Arc::new(DatabaseMetrics::new(registry));
+    Ok(Arc::new(Servers::start(&options, register, metrics, background)?))
+}
+
+/// Checks the database, and lets keys be drawn once it is well. What isn't well in a while is checked on in the background.
+async fn check(
+    checks: StartChecks,
+    sources: IdSources,
+    keys: &Arc<LateKeys>,
+    config: &Config,
+    background: &Tasks,
+    around: &Surroundings,
+) -> anyhow::Result<()> {
+    let (config, keys, around) = (config.clone(), Arc::clone(keys), around.clone());
+    let mut passing = Box::pin(async move {
+        checks.run().await?;
+        keys.come_from(sources.start(&config, &around));
+        anyhow::Ok(())
+    });
+    match tokio::time::timeout(CHECKED_WITHIN, &mut passing).await {
+        Ok(passed) => passed,
+        Err(_) => {
+            // Its end without success ends the node.
+            background.start_endless("start checks", async move {
+                match passing.await {
+                    Ok(()) => std::future::pending().await,
+                    Err(error) => tracing::error!(error = %format!("{error:#}"), "the database doesn't fit this node"),
+                }
+            });
+            Ok(())
+        }
+    }
+}
+
+/// The memories in front of the store, kept honest by the record of changes.
+fn follow(
+    store: &Arc<PgStore>,
+    local: Arc<dyn LinkCache>,
+    redis: Option<RedisServer>,
+    registry: &Registry,
+    background: &Tasks,
+    around: &Surroundings,
+) -> Tiers {
+    let metrics = CacheMetrics::new(registry);
+    let hints = Arc::new(Notify::new());
+    let shared: Arc<dyn SharedCache> = match redis {
+        None => Arc::new(NoSharedCache),
+        Some(server) => {
+            let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
+            let stop = background.stopping();
+            let (cache, writer) =
+                RedisLinkCache::new(server.clone(), PREFIX, Arc::clone(&local), metrics.clone(), clock, entropy, stop);
+            background.start("shared cache writer", writer);
+            background.start_endless("change hints", listen(server, Arc::clone(&hints)));
+            Arc::new(cache)
+        }
+    };
+    let changes = FollowChanges::new(Arc::clone(store) as _, Arc::clone(&local), Arc::clone(&shared));
+    let followed = changes.followed();
+    let following = follow_changes(changes, hints, metrics, Arc::clone(&around.clock), background.stopping());
+    background.start("changes", following);
+    Tiers::among_others(local, shared, followed)
+}
