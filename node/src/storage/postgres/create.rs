@@ -46,6 +46,9 @@ struct Batch {
 
 impl PgStore {
     pub(super) async fn create_batch(&self, new: Vec<NewLink>) -> Result<Vec<CreateOutcome>, StoreError> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut batch = Batch::of(new);
         let mut failing_since = None;
         for tries in 0.. {

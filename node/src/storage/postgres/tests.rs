@@ -8,7 +8,7 @@ use crate::domain::label::Tags;
 use crate::domain::timestamp::UnixMs;
 use crate::ports::link_store::NewLink;
 use crate::storage::conformance::conforms;
-use crate::storage::test_postgres::migrated_database;
+use crate::storage::test_postgres::{migrated_database, shared};
 
 conforms!(crate::storage::postgres::tests::fresh);
 
@@ -19,6 +19,25 @@ pub(super) async fn fresh() -> (PgStore, ()) {
 
 pub(super) fn open(url: &str) -> PgStore {
     PgStore::new(Arc::new(Servers::single(url, 5).unwrap()))
+}
+
+/// A store with one connection, which can end all others.
+pub(super) fn open_single(url: &str) -> PgStore {
+    PgStore::new(Arc::new(Servers::single(url, 1).unwrap()))
+}
+
+/// A new database of which every statement is logged.
+pub(super) fn logging_database() -> String {
+    let url = database();
+    let name = url.rsplit('/').next().unwrap();
+    shared().execute(&format!("ALTER DATABASE {name} SET log_statement = 'all'"));
+    url
+}
+
+/// How many prepared statements were executed in such a database so far.
+pub(super) fn executed(url: &str) -> usize {
+    let start = format!("{} LOG:  execute ", url.rsplit('/').next().unwrap());
+    shared().log().lines().filter(|line| line.starts_with(&start)).count()
 }
 
 /// The URL of a new database with the schema.

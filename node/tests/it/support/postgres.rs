@@ -24,6 +24,7 @@ hot_standby = on
 wal_receiver_status_interval = '100ms'
 wal_retrieve_retry_interval = '200ms'
 log_min_messages = error
+log_line_prefix = '%d '
 unix_socket_directories = ''
 ";
 
@@ -142,6 +143,11 @@ impl Postgres {
         String::from_utf8(output.stdout).expect("psql prints text").trim().to_owned()
     }
 
+    /// What it has logged, each line with its database. With `log_statement = 'all'` in a database that is all it does.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.root.join("log")).unwrap_or_default()
+    }
+
     /// Starts a stopped server again.
     pub(crate) fn launch(&self) {
         let mut start = as_postgres(&bin().join("pg_ctl"));
@@ -149,8 +155,7 @@ impl Postgres {
         start.arg("-o").arg(format!("-p {}", self.port)).arg("start");
         // A server that inherited the test's pipes would keep whoever reads them waiting.
         let status = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let log = || std::fs::read_to_string(self.root.join("log")).unwrap_or_default();
-        assert!(status.expect("PostgreSQL is installed: `make tools`").success(), "it doesn't start: {}", log());
+        assert!(status.expect("PostgreSQL is installed: `make tools`").success(), "it doesn't start: {}", self.log());
     }
 
     /// Ends it as a crash would: at once, without a checkpoint, clients cut off.

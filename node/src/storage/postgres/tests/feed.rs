@@ -1,6 +1,9 @@
-//! The record of changes.
+//! The record of changes, and reading from the primary.
+
+use futures_util::future::join_all;
 
 use super::*;
+use crate::domain::alias::Alias;
 use crate::ports::change_feed::{Change, ChangeFeed as _};
 use crate::ports::link_store::{LinkChange, LinkStore as _};
 
@@ -47,4 +50,32 @@ async fn a_value_that_can_not_be_read_is_corrupt_and_not_worth_a_retry() {
     let error = store.find(key(1)).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { what: "a moment in Unix milliseconds" }), "{error:?}");
     assert!(!error.retryable());
+}
+
+#[tokio::test]
+async fn misses_of_many_callers_go_in_few_statements() {
+    let url = logging_database();
+    let store = open(&url);
+    store.create((1..=50).map(|number| named(number, &format!("the-alias-{number}"))).collect()).await.unwrap();
+    let before = executed(&url);
+    let found = join_all((1..=200).map(|number| store.find(key(number)))).await;
+    for (number, found) in (1..).zip(found) {
+        assert_eq!(found.unwrap().map(|link| link.key), (number <= 50).then(|| key(number)));
+    }
+    assert_eq!(executed(&url) - before, 2, "the first alone, then all who came meanwhile");
+    let aliases: Vec<Alias> = (1..=200).map(|number| format!("the-alias-{number}").parse().unwrap()).collect();
+    let found = join_all(aliases.iter().map(|alias| store.find_alias(alias))).await;
+    for (number, found) in (1..).zip(found) {
+        assert_eq!(found.unwrap(), (number <= 50).then(|| key(number)));
+    }
+    assert_eq!(executed(&url) - before, 4);
+}
+
+#[tokio::test]
+async fn a_pooler_that_mixes_up_statements_is_named() {
+    let (store, ()) = fresh().await;
+    let pool = &store.servers.primary().unwrap().pool;
+    let error = sqlx::raw_sql("EXECUTE prepared_elsewhere").execute(pool).await.map(drop).unwrap_err();
+    let StoreError::Unavailable { source, .. } = failed("find a link")(error) else { panic!("it may work later") };
+    assert!(source.to_string().contains("PgBouncer"), "{source}");
 }

@@ -69,7 +69,7 @@ async fn the_first_block_on_a_new_timeline_begins_far_above_the_mark() {
 async fn marks_wait_for_the_disk_whatever_the_server_does_by_itself() {
     let url = database();
     let name = url.rsplit('/').next().unwrap();
-    crate::storage::test_postgres::shared().execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off"));
+    shared().execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off"));
     let store = open(&url);
     assert_eq!(
         number(&store, "SELECT count(*) FROM pg_settings WHERE name = 'synchronous_commit' AND setting = 'on'").await,

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use super::*;
-use crate::storage::test_postgres::{fresh_database, shared};
+use crate::storage::test_postgres::fresh_database;
 
 async fn checked(store: &PgStore) -> Result<(), SchemaError> {
     check_schema(&store.servers.primary().unwrap().pool).await

@@ -123,7 +123,7 @@ async fn in_doubt_the_links_of_others_are_not_taken_for_own_ones() {
 async fn what_is_acknowledged_exists_though_backends_are_killed_all_the_time() {
     const BATCHES: i64 = 60;
     let url = database();
-    let (store, killer) = (open(&url), open(&url));
+    let (store, killer) = (open(&url), open_single(&url));
     let writing = async {
         let mut acknowledged = 0;
         for batch in 0..BATCHES {
@@ -139,10 +139,10 @@ async fn what_is_acknowledged_exists_though_backends_are_killed_all_the_time() {
     };
     let killing = async {
         loop {
-            let all = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                       WHERE datname = current_database() AND pid <> pg_backend_pid()
-                         AND (state = 'active' OR random() < 0.3)";
-            number(&killer, all).await;
+            let some = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                        WHERE datname = current_database() AND pid <> pg_backend_pid()
+                          AND (state = 'active' OR random() < 0.3)";
+            number(&killer, some).await;
         }
     };
     let acknowledged =
