@@ -17,7 +17,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 pub use http::{HttpMetrics, Method};
-pub use ids::IdMetrics;
+pub use ids::{FallbackMetrics, IdMetrics};
 pub use links::LinkMetrics;
 pub use raft::RaftMetrics;
 pub use snowflake::{Discard, SnowflakeMetrics};
