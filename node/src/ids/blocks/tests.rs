@@ -71,6 +71,7 @@ async fn an_answer_that_never_comes_is_given_up_and_asked_for_again() {
     assert!(matches!(node.draw().await, Err(IdError::Stalled { waited: PATIENCE })));
     assert_eq!(node.keys.readiness().unwrap_err(), "no ids of `links` are at hand");
     tokio::time::advance(TAKEN_WITHIN).await;
+    tokio::task::yield_now().await;
     marks.answers.add_permits(1_000);
     assert_eq!(node.draw().await.unwrap(), 2 * BLOCK, "what was not answered is a gap");
     assert_eq!(node.keys.readiness(), Ok(()));

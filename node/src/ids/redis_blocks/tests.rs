@@ -144,8 +144,9 @@ async fn a_counter_that_somebody_wrote_to_repeats_no_key_and_uses_up_no_lane() {
         eventually("it is noticed", async || repairs(&nodes) > round as u64).await;
     }
     drawing.goes_on(SOME).await;
-    rig.redis.command::<()>(&["DEL", COUNTER]).await;
-    rig.redis.command::<()>(&["LPUSH", COUNTER, "x"]).await;
+    rig.redis.command::<()>(&["LPUSH", "a list", "x"]).await;
+    rig.redis.command::<()>(&["RENAME", "a list", COUNTER]).await;
+    eventually("a list is noticed", async || repairs(&nodes) > 8).await;
     drawing.goes_on(SOME).await;
     assert!(rig.marks.mark(Lane::Redis).await < 100_000_000, "nothing but what was drawn is gone");
     let far = (Lane::CAPACITY / 2).to_string();
