@@ -23,7 +23,7 @@ pub use database::DatabaseMetrics;
 pub use clicks::ClickMetrics;
 pub use cache::{CacheMetrics, CacheReads};
 pub use http::{HttpMetrics, Method};
-pub use ids::IdMetrics;
+pub use ids::{FallbackMetrics, IdMetrics};
 pub use links::LinkMetrics;
 pub use raft::RaftMetrics;
 pub use snowflake::{Discard, SnowflakeMetrics};

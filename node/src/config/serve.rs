@@ -2,49 +2,17 @@
 
 use super::IdSourceKind;
 use super::allocator::NO_SECRET;
-use super::dev::Lack;
 use super::error::ConfigError;
 use super::load::Loaded;
 
-const LACKS: [Lack; 4] = [
-    (
-        "ids.source",
-        |config| !matches!(config.ids.source, IdSourceKind::Raft | IdSourceKind::Snowflake),
-        "is not available in this version of `stint serve`: use \"raft\" or \"snowflake\"",
-    ),
-    (
-        "ids.fallback",
-        |config| !config.ids.fallback.is_empty(),
-        "is not available in this version of `stint serve`: leave it empty",
-    ),
-    (
-        "database.primary_urls",
-        |config| !config.database.primary_urls.is_empty(),
-        "is not available in this version of `stint serve`, which serves ids only: leave it (DATABASE_URL) out",
-    ),
-    (
-        "cache.redis_url",
-        |config| config.cache.redis_url.is_some(),
-        "is not available in this version of `stint serve`, which serves ids only: leave it (REDIS_URL) out",
-    ),
-];
-
 impl Loaded {
-    /// Checks that nothing is missing for `stint serve`, and that nothing is asked for that it lacks.
+    /// Checks that nothing is missing for `stint serve`, and that its parts go together.
     ///
     /// # Errors
     /// Every problem in one line, naming the key and its source.
     pub fn check_serve(&self) -> Result<(), ConfigError> {
-        let mut problems = self.lacks(&LACKS);
-        let needs_allocators = matches!(self.config.ids.source, IdSourceKind::Raft | IdSourceKind::Snowflake);
-        if needs_allocators && self.config.cluster.allocators.is_empty() {
-            let message = format!(
-                "is missing: ids.source {} needs the allocators; name them with --allocators \
-                 allocator-1:7101,allocator-2:7101,allocator-3:7101 or STINT_CLUSTER__ALLOCATORS",
-                self.config.ids.source
-            );
-            problems.push(self.problem("cluster.allocators", message));
-        }
+        let mut problems = self.fallback_problems();
+        problems.extend(self.source_problems());
         problems.extend(self.client_problems());
         if self.config.auth.admin_key.is_none() {
             problems.push(self.problem(
@@ -53,6 +21,64 @@ impl Loaded {
             ));
         }
         ConfigError::check(problems)
+    }
+
+    /// What the sources of links' keys need and lack: a line for each server that is missing.
+    fn source_problems(&self) -> Vec<String> {
+        use IdSourceKind::{Postgres, Raft, Redis, Snowflake};
+        let config = &self.config;
+        let (no_allocators, no_database, no_redis) = (
+            config.cluster.allocators.is_empty(),
+            config.database.primary_urls.is_empty(),
+            config.cache.redis_url.is_none(),
+        );
+        let needs: [(&str, bool, &[IdSourceKind], &str); 3] = [
+            (
+                "cluster.allocators",
+                no_allocators,
+                &[Raft, Snowflake],
+                "the allocators; name them with --allocators \
+                 allocator-1:7101,allocator-2:7101,allocator-3:7101 or STINT_CLUSTER__ALLOCATORS",
+            ),
+            (
+                "database.primary_urls",
+                no_database,
+                &[Redis, Postgres],
+                "Postgres, which decides what of it is issued; name the primary with DATABASE_URL",
+            ),
+            ("cache.redis_url", no_redis, &[Redis], "Redis, which counts its blocks; name it with REDIS_URL"),
+        ];
+        let mut problems = Vec::new();
+        for (key, _, wanting, what) in needs.into_iter().filter(|(_, is_missing, ..)| *is_missing) {
+            let first = wanting.contains(&config.ids.source).then(|| format!("ids.source {}", config.ids.source));
+            let other = config.ids.fallback.iter().find(|source| wanting.contains(source));
+            if let Some(who) = first.or_else(|| other.map(|source| format!("ids.fallback {source}"))) {
+                problems.push(self.problem(key, format!("is missing: {who} needs {what}")));
+            }
+        }
+        problems
+    }
+
+    /// Fallbacks that can't help when they are needed.
+    fn fallback_problems(&self) -> Vec<String> {
+        let ids = &self.config.ids;
+        let mut earlier = vec![ids.source];
+        let mut problems = Vec::new();
+        for &source in &ids.fallback {
+            match source {
+                IdSourceKind::Snowflake => problems.push(
+                    "snowflake is no fallback: it needs the allocators as raft does, and goes on for seconds without \
+                     them where raft goes on for `ids.headroom`; use raft, or make snowflake the source",
+                ),
+                IdSourceKind::Redis if earlier.contains(&IdSourceKind::Postgres) => problems.push(
+                    "redis is no fallback for postgres: the same primary decides about its blocks, so both are away \
+                     together; put redis first or leave it out",
+                ),
+                _ => {}
+            }
+            earlier.push(source);
+        }
+        problems.into_iter().map(|problem| self.problem("ids.fallback", problem)).collect()
     }
 
     pub(super) fn serve_warnings(&self) -> Vec<String> {

@@ -3,20 +3,19 @@
 //! Each namespace has a pool with a block in use and the next one at hand; a task keeps it filled, so that drawing an
 //! id neither waits nor locks. For `links` each block is recorded in the database before any of its ids is served.
 
-mod refill;
+mod holder;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stint_idgen::allocator::{Command, NamespaceName, NamespaceSpec, Refusal, Reply};
 use stint_idgen::{IdRange, Key, Lane, Pool};
-use tokio::sync::{Notify, watch};
 
+use super::supply::{BlockOptions, History, Supply};
 use crate::metrics::IdMetrics;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
@@ -24,6 +23,7 @@ use crate::ports::entropy::Entropy;
 use crate::ports::id_source::{IdError, IdIssuer, IdRun, KeySource, MAX_BLOCK};
 use crate::ports::link_store::{FenceStore, StoreError};
 use crate::ports::spawn::Spawn;
+use holder::Holder;
 
 /// How a node holds ids.
 #[derive(Clone, Debug)]
@@ -61,56 +61,14 @@ pub struct RaftIds {
     others: RwLock<HashMap<NamespaceName, Arc<NamespacePool>>>,
 }
 
-/// One namespace's pool, as drawers and its refill task share it.
+/// One namespace's ids.
 #[derive(Debug)]
 struct NamespacePool {
-    namespace: NamespaceName,
     /// How counters become ids. What of it may change has no part in that.
     spec: NamespaceSpec,
-    pool: Arc<Pool>,
+    supply: Arc<Supply>,
     /// Counters drawn for answers that failed, in order: the next answer has them.
     spare: Mutex<VecDeque<IdRange>>,
-    /// Wakes the refill task.
-    refill: Notify,
-    /// Whether the refill task was woken already.
-    asked: AtomicBool,
-    /// The largest single draw that waits: the next block is at least that large.
-    wanted: AtomicU64,
-    /// Counts blocks; wakes those who wait for one.
-    arrivals: watch::Sender<Arrivals>,
-    /// Wakes the refill task from the pause after a refusal: what was refused may be had now.
-    reopened: Notify,
-}
-
-/// How many blocks came, and why no more will, for now or for good.
-#[derive(Clone, Debug, Default)]
-struct Arrivals {
-    blocks: u64,
-    ended: Option<Ended>,
-}
-
-/// Why a pool gets no more blocks.
-#[derive(Clone, Debug)]
-enum Ended {
-    Refused(Refusal),
-    LaneTaken,
-}
-
-impl Ended {
-    /// Whether the next request may be answered otherwise: quotas are raised.
-    const fn may_pass(&self) -> bool {
-        matches!(self, Self::Refused(Refusal::QuotaReached { .. } | Refusal::Exhausted(_)))
-    }
-}
-
-impl From<Ended> for IdError {
-    fn from(ended: Ended) -> Self {
-        match ended {
-            Ended::Refused(Refusal::Exhausted(_)) => Self::Exhausted,
-            Ended::Refused(refusal) => Self::Refused(refusal),
-            Ended::LaneTaken => Self::LaneTaken,
-        }
-    }
 }
 
 impl RaftIds {
@@ -154,10 +112,7 @@ impl RaftIds {
         if pools.peek().is_none() {
             return Err("no ids were drawn yet".to_owned());
         }
-        match pools.find(|pool| pool.pool.remaining() == 0) {
-            Some(dry) => Err(format!("no ids of `{}` are at hand", dry.namespace)),
-            None => Ok(()),
-        }
+        pools.try_for_each(|pool| pool.supply.readiness())
     }
 
     /// The pool of a namespace, started when it is first used.
@@ -187,6 +142,13 @@ pub fn links_spec() -> NamespaceSpec {
     NamespaceSpec::contiguous(0, Lane::CAPACITY, MAX_BLOCK)
 }
 
+impl RaftIdOptions {
+    const fn blocks(&self) -> BlockOptions {
+        let Self { headroom, min_block, max_block, patience, .. } = *self;
+        BlockOptions { headroom, min_block, max_block, patience }
+    }
+}
+
 impl Context {
     /// Makes or changes a namespace: its spec then, and whether it is new.
     async fn settle(&self, command: Command) -> Result<(NamespaceSpec, bool), IdError> {
@@ -200,29 +162,26 @@ impl Context {
 
 impl NamespacePool {
     fn start(namespace: NamespaceName, spec: NamespaceSpec, context: &Arc<Context>) -> Arc<Self> {
-        let (pool, filler) = Pool::new();
-        let shared = Arc::new(Self {
+        let holder = Holder::new(namespace.clone(), Arc::clone(context));
+        let supply = Supply::start(
             namespace,
-            spec,
-            pool,
-            spare: Mutex::default(),
-            refill: Notify::new(),
-            asked: AtomicBool::new(true),
-            wanted: AtomicU64::new(0),
-            arrivals: watch::Sender::default(),
-            reopened: Notify::new(),
-        });
-        let task = refill::run(Arc::clone(&shared), filler, Arc::clone(context));
-        context.spawn.spawn("id refill", Box::pin(task));
-        shared
+            Box::new(holder),
+            // The allocator vouches for a grant, whatever becomes of the database.
+            History::endless(),
+            context.options.blocks(),
+            context.metrics.clone(),
+            Arc::clone(&context.clock),
+            &*context.spawn,
+        );
+        Arc::new(Self { spec, supply, spare: Mutex::default() })
     }
 
     /// Exactly `count` counters, rising.
-    async fn draw_exactly(&self, context: &Context, count: u64) -> Result<Vec<IdRange>, IdError> {
+    async fn draw_exactly(&self, count: u64) -> Result<Vec<IdRange>, IdError> {
         let mut drawn = self.take_spare(count);
         let mut missing = count - drawn.iter().map(|range| range.len()).sum::<u64>();
         while missing > 0 {
-            match self.draw(context, missing, |pool| pool.take(missing)).await {
+            match self.supply.draw(missing, |pool| pool.take(missing)).await {
                 Ok(range) => {
                     missing -= range.len();
                     drawn.push(range);
@@ -260,59 +219,13 @@ impl NamespacePool {
         // Spare counters were drawn before all that are still to be drawn: so answers rise.
         spare.make_contiguous().sort_unstable();
     }
-
-    /// What was refused may be had now: the next draw asks again.
-    fn reopen(&self) {
-        self.arrivals.send_if_modified(|arrivals| arrivals.ended.take_if(|ended| ended.may_pass()).is_some());
-        self.reopened.notify_one();
-    }
-
-    /// Draws with `draw` until it has something, waiting for blocks between tries.
-    async fn draw<T>(&self, context: &Context, wanted: u64, draw: impl Fn(&Pool) -> Option<T>) -> Result<T, IdError> {
-        if let Some(drawn) = draw(&self.pool) {
-            self.ask_in_time();
-            return Ok(drawn);
-        }
-        context.metrics.stalls.increment(1);
-        self.wanted.fetch_max(wanted, Ordering::Relaxed);
-        let patience = context.options.patience;
-        tokio::time::timeout(patience, self.wait(draw)).await.unwrap_or(Err(IdError::Stalled { waited: patience }))
-    }
-
-    async fn wait<T>(&self, draw: impl Fn(&Pool) -> Option<T>) -> Result<T, IdError> {
-        let mut arrivals = self.arrivals.subscribe();
-        loop {
-            let ended = arrivals.borrow_and_update().ended.clone();
-            if let Some(drawn) = draw(&self.pool) {
-                return Ok(drawn);
-            }
-            if let Some(ended) = ended {
-                return Err(ended.into());
-            }
-            self.ask();
-            arrivals.changed().await.expect("the sender lives as long as this pool");
-        }
-    }
-
-    /// Asks for the next block while half of the current one remains.
-    fn ask_in_time(&self) {
-        if self.pool.wants_block() {
-            self.ask();
-        }
-    }
-
-    fn ask(&self) {
-        if !self.asked.swap(true, Ordering::AcqRel) {
-            self.refill.notify_one();
-        }
-    }
 }
 
 #[async_trait]
 impl KeySource for RaftIds {
     async fn next_key(&self) -> Result<Key, IdError> {
         let links = self.links.as_ref().ok_or_else(no_fence)?;
-        let counter = links.draw(&self.context, 1, Pool::next).await?;
+        let counter = links.supply.draw(1, Pool::next).await?;
         self.context.metrics.issued_to_links.increment(1);
         Lane::Raft.key(counter).ok_or(IdError::Exhausted)
     }
@@ -322,7 +235,7 @@ impl KeySource for RaftIds {
 impl IdIssuer for RaftIds {
     async fn issue(&self, namespace: &NamespaceName, count: u64) -> Result<Vec<IdRun>, IdError> {
         let pool = self.pool(namespace).await?;
-        let ranges = pool.draw_exactly(&self.context, count).await?;
+        let ranges = pool.draw_exactly(count).await?;
         self.context.metrics.issued(namespace).increment(count);
         let run = |range| IdRun::of_counters(&pool.spec, range).expect("granted counters lie in their namespace");
         Ok(IdRun::join_all(ranges.into_iter().map(run)))
@@ -345,7 +258,7 @@ impl IdIssuer for RaftIds {
         let command = Command::UpdateNamespace { name: name.clone(), quota, max_block };
         let (spec, _) = self.context.settle(command).await?;
         if let Some(pool) = self.others.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            pool.reopen();
+            pool.supply.reopen();
         }
         Ok(spec)
     }

@@ -8,7 +8,7 @@ mod generator;
 mod lease;
 mod maker;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

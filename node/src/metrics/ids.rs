@@ -18,6 +18,8 @@ pub struct IdMetrics {
     pub stalls: Counter,
     /// `stint_id_refill_duration_seconds`
     pub refill_duration: Histogram,
+    /// `stint_id_source_repairs_total{source}`
+    pub repairs: Counter,
     registry: Registry,
     source: &'static str,
     issued: Arc<Family<NamespaceName, Counter>>,
@@ -35,6 +37,11 @@ impl IdMetrics {
             Unit::Seconds,
             "Time from asking for a block to having it.",
         );
+        registry.describe_counter(
+            "stint_id_source_repairs_total",
+            Unit::Count,
+            "Times the source had lost its count of ids and was set right; none was repeated.",
+        );
         registry.describe_gauge(
             "stint_id_headroom_seconds",
             Unit::Seconds,
@@ -49,6 +56,7 @@ impl IdMetrics {
             issued_to_links: registry.counter("stint_ids_issued_total", &[("namespace", "links"), ("source", source)]),
             stalls: registry.counter("stint_id_stalls_total", &[]),
             refill_duration: registry.histogram("stint_id_refill_duration_seconds", &[]),
+            repairs: registry.counter("stint_id_source_repairs_total", &[("source", source)]),
             registry: registry.clone(),
             source,
             issued: Arc::default(),
@@ -64,12 +72,13 @@ impl IdMetrics {
         })
     }
 
-    /// `stint_id_headroom_seconds{namespace}`
+    /// `stint_id_headroom_seconds{namespace, source}`: a fallback holds ids of the same namespace.
     pub fn set_headroom(&self, namespace: &NamespaceName, headroom: Duration) {
         const DAY: Duration = Duration::from_hours(24);
         self.headroom
             .get(namespace.clone(), |name| {
-                self.registry.gauge("stint_id_headroom_seconds", &[("namespace", name.as_str())])
+                let labels = [("namespace", name.as_str()), ("source", self.source)];
+                self.registry.gauge("stint_id_headroom_seconds", &labels)
             })
             .set(headroom.min(DAY).as_secs_f64());
     }
@@ -92,5 +101,32 @@ impl IdMetrics {
                 "the lane's 7-character codes are nearly used up: codes are about to grow"
             );
         }
+    }
+}
+
+/// Metrics of a list of sources of which one is in use.
+#[derive(Clone, Debug)]
+pub struct FallbackMetrics {
+    registry: Registry,
+    switches: Arc<Family<(&'static str, &'static str), Counter>>,
+}
+
+impl FallbackMetrics {
+    /// Registers them.
+    pub fn new(registry: &Registry) -> Self {
+        registry.describe_counter(
+            "stint_id_source_switches_total",
+            Unit::Count,
+            "Times links began to get their keys from another source.",
+        );
+        Self { registry: registry.clone(), switches: Arc::default() }
+    }
+
+    /// `stint_id_source_switches_total{from, to}`
+    pub fn count_switch(&self, from: &'static str, to: &'static str) {
+        let register = |(from, to): &(&'static str, &'static str)| {
+            self.registry.counter("stint_id_source_switches_total", &[("from", from), ("to", to)])
+        };
+        self.switches.get((from, to), register).increment(1);
     }
 }

@@ -5,6 +5,13 @@ use stint_idgen::{IdRange, Lane};
 
 use super::link_store::{FenceStore, StoreError};
 
+/// What the lane's row names as the source of Redis blocks. Whichever Redis counts, it is one source: the database
+/// decides which of its blocks are served.
+pub const REDIS_SOURCE: &str = "redis";
+
+/// What the lane's row names as the source of Postgres blocks: the database itself.
+pub const POSTGRES_SOURCE: &str = "postgres";
+
 /// Keeps the marks of lanes whose sources can't be trusted to remember, so that no id of theirs is served twice.
 #[async_trait]
 pub trait BlockStore: FenceStore {

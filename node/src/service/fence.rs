@@ -3,11 +3,15 @@
 //! **Invariant: two sources never issue one key.** A database remembers who issued its keys and how far they got; a
 //! source with another identity, or one that has forgotten grants, refuses to start. Guarded by `node/tests/it/fences.rs`.
 
+#[cfg(test)]
+mod tests;
+
 use stint_idgen::allocator::{Command, NamespaceName, NamespaceSpec, Refusal, Reply};
 use stint_idgen::{CodeKey, Lane};
 
+use crate::ports::block_store::{POSTGRES_SOURCE, REDIS_SOURCE};
 use crate::ports::coordination::{Allocator, CoordinationError};
-use crate::ports::link_store::{FenceStore, StoreError};
+use crate::ports::link_store::{FenceStore, LaneMark, StoreError};
 
 /// Why the node must not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,33 @@ pub enum FenceError {
     LostDatabase {
         /// How far the allocator has granted.
         floor: u64,
+    },
+    /// The lane's blocks are counted by something else.
+    #[error(
+        "the database's lane {lane} belongs to the id source {stored:?} (up to {mark}), not to {given:?}: this database \
+         was used by another version or product; use an id source whose lane is free (ids.source), or another database"
+    )]
+    OtherBlockSource {
+        /// The lane's number.
+        lane: u8,
+        /// The source at hand.
+        given: String,
+        /// The source that the database knows.
+        stored: String,
+        /// One past the highest counter that was issued.
+        mark: u64,
+    },
+    /// The Snowflake keys of this database were made under the worker leases of another group of allocators.
+    #[error(
+        "this database's Snowflake keys were made under worker ids leased by the allocator {stored}, but this one is \
+         {given}: two groups lease the same worker ids at the same time; restore the data of the first one, or stop every \
+         node that uses it, wait an hour (the longest lease), and start once with --repair-ids"
+    )]
+    OtherWorkers {
+        /// The allocator at hand.
+        given: String,
+        /// The allocator that the database knows.
+        stored: String,
     },
     /// The allocator doesn't do as it is asked.
     #[error("the allocator refused")]
@@ -138,6 +169,54 @@ pub async fn check_raft_lane(
         old = known.source,
         new = given,
         "the id source was repaired: it goes on at the database's mark"
+    );
+    Ok(())
+}
+
+/// Makes the source of blocks ([`REDIS_SOURCE`], [`POSTGRES_SOURCE`]) its lane's source, or checks that it is. Whether its
+/// count is right needs no check: each block is fenced by itself.
+///
+/// # Errors
+/// [`FenceError::OtherBlockSource`], naming both.
+///
+/// # Panics
+/// If the lane is not one of blocks.
+pub async fn claim_block_lane(fence: &dyn FenceStore, lane: Lane) -> Result<(), FenceError> {
+    let given = match lane {
+        Lane::Redis => REDIS_SOURCE,
+        Lane::Postgres => POSTGRES_SOURCE,
+        Lane::Raft | Lane::Reserved => panic!("{lane:?} is no lane of blocks"),
+    };
+    let LaneMark { source: stored, mark } = fence.claim_lane(lane, given).await?;
+    if stored == given {
+        return Ok(());
+    }
+    Err(FenceError::OtherBlockSource { lane: lane.number(), given: given.to_owned(), stored, mark })
+}
+
+/// Makes the group of allocators the one whose worker ids this database's Snowflake keys are made under, or checks that
+/// it is. Those keys are negative and lie in no lane: the reserved lane's row holds the group's identity, its mark stays
+/// 0. With `repair`, puts this group in the place of the one before.
+///
+/// # Errors
+/// [`FenceError::OtherWorkers`], naming the repair; [`FenceError::Allocator`] if no allocator answers.
+pub async fn check_workers(allocator: &dyn Allocator, fence: &dyn FenceStore, repair: bool) -> Result<(), FenceError> {
+    let given = match allocator.cluster_id() {
+        Some(known) => known.to_string(),
+        None => allocator.status().await?.cluster_id,
+    };
+    let stored = fence.claim_lane(Lane::Reserved, &given).await?.source;
+    if stored == given {
+        return Ok(());
+    }
+    if !repair {
+        return Err(FenceError::OtherWorkers { given, stored });
+    }
+    fence.replace_lane_source(Lane::Reserved, &given).await?;
+    tracing::warn!(
+        old = stored,
+        new = given,
+        "Snowflake keys are made under another allocator's worker ids from now on"
     );
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! somebody waits for it.
 
 mod namespaces;
-mod rig;
+pub(in crate::ids) mod rig;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! Drawing ids through every way in which the allocator and the clock can fail.
 
 mod holders;
-pub(super) mod rig;
+pub(in crate::ids) mod rig;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;

@@ -23,14 +23,14 @@ use crate::ports::entropy::Entropy;
 use crate::ports::id_source::{IdError, KeySource as _};
 use crate::ports::link_store::{FenceStore, LaneMark, StoreError};
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::ids) const PATIENCE: Duration = Duration::from_secs(2);
 /// Ids in a block, unless a test says otherwise: below 256 of them, nothing is kept per thread.
-pub(super) const BLOCK: u64 = 100;
+pub(in crate::ids) const BLOCK: u64 = 100;
 const SOURCE: &str = "one";
 
 /// What goes wrong with a request for a block.
 #[derive(Clone, Debug)]
-pub(super) enum Trouble {
+pub(in crate::ids) enum Trouble {
     Unavailable,
     /// The block is granted, but the answer is lost.
     LostAnswer,
@@ -41,20 +41,20 @@ pub(super) enum Trouble {
 
 /// The real state machine, in one process.
 #[derive(Debug)]
-pub(super) struct TestAllocator {
+pub(in crate::ids) struct TestAllocator {
     state: Mutex<State>,
     troubles: Mutex<VecDeque<Trouble>>,
-    pub(super) is_away: AtomicBool,
+    pub(in crate::ids) is_away: AtomicBool,
     /// Reports of used blocks wait here.
-    pub(super) reports: Semaphore,
+    pub(in crate::ids) reports: Semaphore,
     requests: Mutex<Vec<(HolderId, u64)>>,
 }
 
 /// The Raft lane's row of a database.
 #[derive(Debug)]
-pub(super) struct TestFence {
+pub(in crate::ids) struct TestFence {
     lane: Mutex<LaneMark>,
-    pub(super) is_away: AtomicBool,
+    pub(in crate::ids) is_away: AtomicBool,
 }
 
 /// Bytes that count up: no two identities are the same.
@@ -62,17 +62,17 @@ pub(super) struct TestFence {
 struct Counting(AtomicU8);
 
 /// An allocator and a fence that several nodes share.
-pub(super) struct Rig {
-    pub(super) allocator: Arc<TestAllocator>,
-    pub(super) fence: Arc<TestFence>,
+pub(in crate::ids) struct Rig {
+    pub(in crate::ids) allocator: Arc<TestAllocator>,
+    pub(in crate::ids) fence: Arc<TestFence>,
     entropy: Arc<Counting>,
 }
 
 /// One node's ids.
-pub(super) struct Node {
-    pub(super) ids: Arc<RaftIds>,
-    pub(super) tasks: Tasks,
-    pub(super) metrics: Registry,
+pub(in crate::ids) struct Node {
+    pub(in crate::ids) ids: Arc<RaftIds>,
+    pub(in crate::ids) tasks: Tasks,
+    pub(in crate::ids) metrics: Registry,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,20 +80,20 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl TestAllocator {
-    pub(super) fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
+    pub(in crate::ids) fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
         locked(&self.troubles).extend(troubles);
     }
 
-    pub(super) fn totals(&self, namespace: &NamespaceName) -> NamespaceTotals {
+    pub(in crate::ids) fn totals(&self, namespace: &NamespaceName) -> NamespaceTotals {
         locked(&self.state).namespace(namespace).expect("the namespace is there").totals
     }
 
     /// The request numbers under which blocks were asked for, in order.
-    pub(super) fn requests(&self) -> Vec<u64> {
+    pub(in crate::ids) fn requests(&self) -> Vec<u64> {
         locked(&self.requests).iter().map(|(_, request)| *request).collect()
     }
 
-    pub(super) fn apply(&self, command: Command) -> Reply {
+    pub(in crate::ids) fn apply(&self, command: Command) -> Reply {
         locked(&self.state).apply(&Stamped { at_ms: 1, command })
     }
 }
@@ -166,12 +166,12 @@ impl Allocator for TestAllocator {
 }
 
 impl TestFence {
-    pub(super) fn mark(&self) -> u64 {
+    pub(in crate::ids) fn mark(&self) -> u64 {
         locked(&self.lane).mark
     }
 
     /// Another source takes the lane over.
-    pub(super) fn take_over(&self) {
+    pub(in crate::ids) fn take_over(&self) {
         "two".clone_into(&mut locked(&self.lane).source);
     }
 }
@@ -217,12 +217,12 @@ impl Entropy for Counting {
 
 impl Rig {
     /// An allocator whose namespace of links has room for a long test.
-    pub(super) fn new() -> Self {
+    pub(in crate::ids) fn new() -> Self {
         Self::with_links(1_000_000)
     }
 
     /// An allocator with so many keys for links.
-    pub(super) fn with_links(limit: u64) -> Self {
+    pub(in crate::ids) fn with_links(limit: u64) -> Self {
         let allocator = TestAllocator {
             state: Mutex::default(),
             troubles: Mutex::default(),
@@ -237,21 +237,21 @@ impl Rig {
         rig
     }
 
-    pub(super) fn create(&self, name: NamespaceName, limit: u64) {
+    pub(in crate::ids) fn create(&self, name: NamespaceName, limit: u64) {
         self.create_with(name, NamespaceSpec::contiguous(0, limit, 1 << 20));
     }
 
-    pub(super) fn create_with(&self, name: NamespaceName, spec: NamespaceSpec) {
+    pub(in crate::ids) fn create_with(&self, name: NamespaceName, spec: NamespaceSpec) {
         let reply = self.allocator.apply(Command::CreateNamespace { name, spec });
         assert!(matches!(reply, Reply::Namespace { created: true, .. }), "{reply:?}");
     }
 
-    pub(super) fn node(&self) -> Node {
+    pub(in crate::ids) fn node(&self) -> Node {
         self.node_with(BLOCK, PATIENCE)
     }
 
     /// A node that asks for blocks of this size (a large draw asks for more), and waits so long for one.
-    pub(super) fn node_with(&self, block: u64, patience: Duration) -> Node {
+    pub(in crate::ids) fn node_with(&self, block: u64, patience: Duration) -> Node {
         let headroom = Duration::from_mins(10);
         let options =
             RaftIdOptions { label: "test".to_owned(), headroom, min_block: block, max_block: 100_000, patience };
@@ -269,19 +269,19 @@ impl Rig {
     }
 
     /// How the ids of links were spent.
-    pub(super) fn links(&self) -> NamespaceTotals {
+    pub(in crate::ids) fn links(&self) -> NamespaceTotals {
         self.allocator.totals(&NamespaceName::links())
     }
 }
 
 impl Node {
     /// The next key, as its counter in the lane of Raft.
-    pub(super) async fn draw(&self) -> Result<u64, IdError> {
+    pub(in crate::ids) async fn draw(&self) -> Result<u64, IdError> {
         self.ids.next_key().await.map(counter)
     }
 
     /// Draws so many keys one after another, letting the refill task run in between.
-    pub(super) async fn draw_many(&self, count: u64) -> Vec<u64> {
+    pub(in crate::ids) async fn draw_many(&self, count: u64) -> Vec<u64> {
         let mut drawn = Vec::new();
         for _ in 0..count {
             drawn.push(self.draw().await.expect("ids are at hand"));
@@ -291,14 +291,14 @@ impl Node {
     }
 
     /// How many draws had to wait.
-    pub(super) fn stalls(&self) -> u64 {
+    pub(in crate::ids) fn stalls(&self) -> u64 {
         let text = self.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix("stint_id_stalls_total "));
         line.expect("the metric is there").parse().expect("it is a whole number")
     }
 }
 
-pub(super) fn counter(key: Key) -> u64 {
+pub(in crate::ids) fn counter(key: Key) -> u64 {
     let (lane, counter) = Lane::locate(key).expect("a lane has the key");
     assert_eq!(lane, Lane::Raft);
     counter

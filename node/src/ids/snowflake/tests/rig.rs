@@ -18,14 +18,14 @@ use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::coordination::{Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError};
 use crate::ports::entropy::Entropy;
 
-pub(in crate::ids::snowflake) const PATIENCE: Duration = Duration::from_secs(2);
-pub(in crate::ids::snowflake) const LEASE: Duration = Duration::from_mins(1);
+pub(in crate::ids) const PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::ids) const LEASE: Duration = Duration::from_mins(1);
 /// 2026-01-01, when the test begins by the allocator's clock.
-pub(in crate::ids::snowflake) const START_MS: u64 = 1_767_225_600_000;
+pub(in crate::ids) const START_MS: u64 = 1_767_225_600_000;
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Trouble {
+pub(in crate::ids) enum Trouble {
     /// It is applied, but the answer is lost.
     LostAnswer,
     /// It is not applied, and nobody knows.
@@ -36,39 +36,39 @@ pub(super) enum Trouble {
 
 /// The real state machine, in one process, with a clock that is right.
 #[derive(Debug)]
-pub(super) struct TestAllocator {
+pub(in crate::ids) struct TestAllocator {
     state: Mutex<State>,
     started: Instant,
     starts_at_ms: AtomicU64,
     troubles: Mutex<VecDeque<Trouble>>,
-    pub(super) is_away: AtomicBool,
+    pub(in crate::ids) is_away: AtomicBool,
     commands: Mutex<Vec<Command>>,
 }
 
 /// A node's clocks. The monotonic one is right.
 #[derive(Debug)]
-pub(in crate::ids::snowflake) struct TestClock {
+pub(in crate::ids) struct TestClock {
     started: Instant,
     /// How far the wall clock is ahead.
-    pub(in crate::ids::snowflake) ahead_ms: AtomicI64,
+    pub(in crate::ids) ahead_ms: AtomicI64,
     /// Where the wall clock stands still; 0 while it goes.
-    pub(in crate::ids::snowflake) stands_at_ms: AtomicI64,
+    pub(in crate::ids) stands_at_ms: AtomicI64,
 }
 
 /// Generators that work as the crate does, over a node's clock.
 #[derive(Debug)]
-pub(in crate::ids::snowflake) struct TestGenerators {
+pub(in crate::ids) struct TestGenerators {
     clock: Arc<TestClock>,
     faults: Arc<Faults>,
 }
 
 /// What is wrong with the generators.
 #[derive(Debug, Default)]
-pub(in crate::ids::snowflake) struct Faults {
+pub(in crate::ids) struct Faults {
     /// How far their clock is ahead of the node's.
-    pub(in crate::ids::snowflake) ahead_ms: AtomicI64,
+    pub(in crate::ids) ahead_ms: AtomicI64,
     /// Bits that are flipped in each number.
-    pub(in crate::ids::snowflake) flipped: AtomicI64,
+    pub(in crate::ids) flipped: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -85,21 +85,21 @@ struct TestGenerator {
 struct Counting(AtomicU8);
 
 /// An allocator that several nodes share.
-pub(super) struct Rig {
-    pub(super) allocator: Arc<TestAllocator>,
+pub(in crate::ids) struct Rig {
+    pub(in crate::ids) allocator: Arc<TestAllocator>,
     entropy: Arc<Counting>,
 }
 
 /// One node's ids.
-pub(super) struct Node {
-    pub(super) ids: Arc<SnowflakeIds>,
-    pub(super) clock: Arc<TestClock>,
-    pub(super) faults: Arc<Faults>,
-    pub(super) tasks: Tasks,
-    pub(super) metrics: Registry,
+pub(in crate::ids) struct Node {
+    pub(in crate::ids) ids: Arc<SnowflakeIds>,
+    pub(in crate::ids) clock: Arc<TestClock>,
+    pub(in crate::ids) faults: Arc<Faults>,
+    pub(in crate::ids) tasks: Tasks,
+    pub(in crate::ids) metrics: Registry,
 }
 
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(in crate::ids) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -108,26 +108,26 @@ fn elapsed_ms(since: Instant) -> u64 {
 }
 
 impl TestAllocator {
-    pub(super) fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
+    pub(in crate::ids) fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
         locked(&self.troubles).extend(troubles);
     }
 
-    pub(super) fn apply(&self, command: Command) -> Reply {
+    pub(in crate::ids) fn apply(&self, command: Command) -> Reply {
         locked(&self.state)
             .apply(&Stamped { at_ms: self.starts_at_ms.load(Ordering::Relaxed) + elapsed_ms(self.started), command })
     }
 
     /// For nodes with the machine's clocks.
-    pub(super) fn follow_the_wall_clock(&self) {
+    pub(in crate::ids) fn follow_the_wall_clock(&self) {
         self.starts_at_ms.store(SystemClock.unix_ms(), Ordering::Relaxed);
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(in crate::ids) fn state(&self) -> State {
         locked(&self.state).clone()
     }
 
     /// The request numbers under which worker ids were asked for, in order.
-    pub(super) fn requests(&self) -> Vec<u64> {
+    pub(in crate::ids) fn requests(&self) -> Vec<u64> {
         let request = |command: &Command| match command {
             Command::LeaseWorker { request, .. } => Some(*request),
             _ => None,
@@ -136,7 +136,7 @@ impl TestAllocator {
     }
 
     /// Gives up every lease behind its holder's back.
-    pub(super) fn revoke(&self) {
+    pub(in crate::ids) fn revoke(&self) {
         let state = self.state();
         for live in state.worker_leases() {
             let (holder, worker, lease) = (live.holder, live.worker, live.lease);
@@ -145,7 +145,7 @@ impl TestAllocator {
     }
 
     /// Leases every worker id to others for this long.
-    pub(super) fn lease_all(&self, length: Duration) {
+    pub(in crate::ids) fn lease_all(&self, length: Duration) {
         for other in 0..1_024 {
             let duration_ms = u64::try_from(length.as_millis()).expect("it is short");
             let holder = HolderId(u128::MAX - other);
@@ -193,21 +193,21 @@ impl Allocator for TestAllocator {
 }
 
 impl TestClock {
-    pub(in crate::ids::snowflake) fn new() -> Arc<Self> {
+    pub(in crate::ids) fn new() -> Arc<Self> {
         Arc::new(Self { started: Instant::now(), ahead_ms: AtomicI64::new(0), stands_at_ms: AtomicI64::new(0) })
     }
 
     /// Moves the wall clock away from the right time.
-    pub(in crate::ids::snowflake) fn set_ahead(&self, ms: i64) {
+    pub(in crate::ids) fn set_ahead(&self, ms: i64) {
         self.ahead_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Stops the wall clock at this moment.
-    pub(in crate::ids::snowflake) fn stop_at(&self, unix_ms: u64) {
+    pub(in crate::ids) fn stop_at(&self, unix_ms: u64) {
         self.stands_at_ms.store(unix_ms.cast_signed(), Ordering::Relaxed);
     }
 
-    pub(in crate::ids::snowflake) fn go_on(&self) {
+    pub(in crate::ids) fn go_on(&self) {
         self.stop_at(0);
     }
 }
@@ -226,11 +226,11 @@ impl Clock for TestClock {
 }
 
 impl TestGenerators {
-    pub(in crate::ids::snowflake) fn new(clock: &Arc<TestClock>) -> Self {
+    pub(in crate::ids) fn new(clock: &Arc<TestClock>) -> Self {
         Self { clock: Arc::clone(clock), faults: Arc::default() }
     }
 
-    pub(in crate::ids::snowflake) fn faults(&self) -> Arc<Faults> {
+    pub(in crate::ids) fn faults(&self) -> Arc<Faults> {
         Arc::clone(&self.faults)
     }
 }
@@ -264,7 +264,7 @@ impl Entropy for Counting {
 }
 
 impl Rig {
-    pub(super) fn new() -> Self {
+    pub(in crate::ids) fn new() -> Self {
         let allocator = TestAllocator {
             state: Mutex::default(),
             started: Instant::now(),
@@ -276,12 +276,12 @@ impl Rig {
         Self { allocator: Arc::new(allocator), entropy: Arc::default() }
     }
 
-    pub(super) fn node(&self) -> Node {
+    pub(in crate::ids) fn node(&self) -> Node {
         self.node_with(LEASE)
     }
 
     /// A node with leases of this length.
-    pub(super) fn node_with(&self, lease: Duration) -> Node {
+    pub(in crate::ids) fn node_with(&self, lease: Duration) -> Node {
         let clock = TestClock::new();
         let generators = TestGenerators::new(&clock);
         let faults = generators.faults();
@@ -291,7 +291,7 @@ impl Rig {
     }
 
     /// Ids of the real crate, over the machine's clocks.
-    pub(super) fn real_ids(&self, tasks: &Tasks) -> Arc<SnowflakeIds> {
+    pub(in crate::ids) fn real_ids(&self, tasks: &Tasks) -> Arc<SnowflakeIds> {
         self.start(LEASE, Arc::new(CrateGenerators), &Registry::new().unwrap(), Arc::new(SystemClock), tasks)
     }
 
@@ -317,7 +317,7 @@ impl Rig {
 
 impl Node {
     /// A metric's value.
-    pub(super) fn metric(&self, name: &str) -> String {
+    pub(in crate::ids) fn metric(&self, name: &str) -> String {
         let text = self.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.expect("the metric is there").to_owned()
