@@ -8,6 +8,7 @@ mod api;
 mod coordination;
 mod dev;
 mod frontend;
+mod migrate;
 mod serve;
 
 use std::sync::Arc;
@@ -20,7 +21,10 @@ use crate::telemetry::LogLevel;
 pub use allocator::{AllocatorNode, start_allocator};
 pub use coordination::allocators_client;
 pub use dev::{DevNode, start_dev};
+pub use migrate::migrate_database;
 pub use serve::{ServeNode, start_serve};
+
+pub use crate::storage::postgres::MigrateReport;
 
 /// How long the stores may take to close.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);

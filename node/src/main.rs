@@ -6,8 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use stint::app::{DevNode, Surroundings, allocators_client, start_allocator, start_dev, start_serve};
-use stint::cli::{AllocatorArgs, ClientArgs, ClusterCommand, Command, ConfigCommand, DevArgs, Invocation, Target};
+use stint::app::{
+    DevNode, MigrateReport, Surroundings, allocators_client, migrate_database, start_allocator, start_dev, start_serve,
+};
+use stint::cli::{
+    AllocatorArgs, ClientArgs, ClusterCommand, Command, ConfigCommand, DevArgs, Invocation, ServeArgs, Target,
+};
 use stint::client::{Connection, Console, GroupAccess, run_cluster, run_healthcheck, run_keys, run_links};
 use stint::config::{
     ClientEnvironment, ConfigError, Disk, EXIT_USAGE, Flag, Inputs, Loaded, Role, WebUrl, client_environment, load,
@@ -37,7 +41,9 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
     let config = invocation.config.as_deref();
     match invocation.command {
         Command::Dev(args) => start(checked(config, Role::Dev, &args.flags()), async |loaded| dev(loaded, &args).await),
-        Command::Serve(args) => start(checked(config, Role::Serve, &args.flags()), serve),
+        Command::Serve(args) => {
+            start(checked(config, Role::Serve, &args.flags()), async |loaded| serve(loaded, &args).await)
+        }
         Command::Allocator(args) => {
             start(allocator_configuration(config, &args), async |loaded| allocator(loaded, &args).await)
         }
@@ -50,6 +56,7 @@ fn run(invocation: Invocation) -> anyhow::Result<ExitCode> {
             Err(code) => Ok(code),
         },
         Command::Openapi => say(&http::document()),
+        Command::Migrate => start(configuration(config, Role::Serve, &[]), migrate),
         Command::Healthcheck(args) => Ok(runtime()?.block_on(run_healthcheck(&args, &mut console()))),
         Command::Links(command) => with_server(config, command.client(), async |connection| {
             run_links(&command, connection, &mut console()).await
@@ -211,20 +218,31 @@ async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
     Ok(stopped(failed, node.stop(), &mut signals).await)
 }
 
-async fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+async fn serve(loaded: &Loaded, args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut signals = taken_over()?;
     let around = surroundings(loaded)?;
     warn(loaded, Role::Serve);
-    let node = start_serve(&loaded.config, around).await?;
+    let node = start_serve(&loaded.config, args.repair_ids, around).await?;
     say(&format!(
-        "Stint {} serves ids.\n\n  API       {}/api/v1/ids\n  API docs  {}/docs\n  Metrics   http://{}/metrics\n",
+        "Stint {} serves {}.\n\n  API       {}/api/v1/ids\n  API docs  {}/docs\n  Metrics   http://{}/metrics\n",
         env!("CARGO_PKG_VERSION"),
+        if loaded.config.ids.only { "ids" } else { "links and ids" },
         WebUrl::of_listener(node.address),
         node.public_url,
         node.admin_address
     ))?;
     let failed = or_failure(&mut signals, node.failed()).await;
     Ok(stopped(failed, node.stop(), &mut signals).await)
+}
+
+async fn migrate(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let report = migrate_database(&loaded.config).await?;
+    let MigrateReport { server, before, now } = &report;
+    say(&match before {
+        Some(before) if before == now => format!("{server}: the schema is up to date (version {now})\n"),
+        Some(before) => format!("{server}: the schema was brought from version {before} to {now}\n"),
+        None => format!("{server}: the schema was made (version {now})\n"),
+    })
 }
 
 async fn allocator(loaded: &Loaded, args: &AllocatorArgs) -> anyhow::Result<ExitCode> {

@@ -3,9 +3,9 @@
 //! Each node has a registry of its own (no global recorder), so that several can live in one test process. Handles are
 //! registered once and kept: a look-up per request would cost more than counting.
 
-mod database;
-mod clicks;
 mod cache;
+mod clicks;
+mod database;
 mod http;
 mod ids;
 mod links;
@@ -19,9 +19,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-pub use database::DatabaseMetrics;
-pub use clicks::ClickMetrics;
 pub use cache::{CacheMetrics, CacheReads};
+pub use clicks::ClickMetrics;
+pub use database::DatabaseMetrics;
 pub use http::{HttpMetrics, Method};
 pub use ids::{FallbackMetrics, IdMetrics};
 pub use links::LinkMetrics;

@@ -145,8 +145,18 @@ impl Holder {
         let host = FIRST_HOST + u8::try_from(at)?;
         let address = cluster.network.address(host);
         let (listen, admin, allocators) = (format!("{address}:8080"), format!("{address}:9464"), cluster.addresses());
-        let arguments =
-            ["serve", "--ids-only", "--listen", &listen, "--admin-listen", &admin, "--allocators", &allocators, "--ids", "raft"];
+        let arguments = [
+            "serve",
+            "--ids-only",
+            "--listen",
+            &listen,
+            "--admin-listen",
+            &admin,
+            "--allocators",
+            &allocators,
+            "--ids",
+            "raft",
+        ];
         let settings = [
             ("STINT_ADMIN_KEY", KEY.to_owned()),
             ("STINT_IDS__HEADROOM", "40s".to_owned()),

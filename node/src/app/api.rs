@@ -11,10 +11,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
-use crate::cache::memory::MemoryLinkCache;
 use crate::config::{Config, Role};
 use crate::domain::access::ApiKeyHash;
 use crate::http::state::{Api, BULK_PLACES, BodyBudget, HttpSettings, RequestIds};
+use crate::ids::blocks::BlockOptions;
 use crate::ids::raft::{RaftIdOptions, RaftIds};
 use crate::lifecycle::Tasks;
 use crate::metrics::{HttpMetrics, LinkMetrics, Registry};
@@ -47,9 +47,11 @@ pub(super) struct Parts<'a> {
     pub(super) ids: Ids,
     pub(super) health: Health,
     pub(super) code_key: &'a CodeKey,
-    pub(super) bootstrap: ApiKeyHash,
+    pub(super) bootstrap: Option<ApiKeyHash>,
     pub(super) registry: &'a Registry,
     pub(super) background: &'a Tasks,
+    /// What is remembered in front of the store.
+    pub(super) tiers: Tiers,
     /// Batches of new links that may be on their way to the store at the same time.
     pub(super) write_batches: usize,
     /// Cancelled when the servers stop.
@@ -67,13 +69,7 @@ pub(super) struct Ids {
 }
 
 /// The use cases, over `parts`.
-pub(super) fn assemble(
-    config: &Config,
-    parts: Parts<'_>,
-    own: &Arc<OwnHost>,
-    settings: HttpSettings,
-    around: &Surroundings,
-) -> Api {
+pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSettings, around: &Surroundings) -> Api {
     let Parts {
         allocator,
         store,
@@ -84,13 +80,12 @@ pub(super) fn assemble(
         bootstrap,
         registry,
         background,
+        tiers,
         write_batches,
         stopping,
     } = parts;
     let clock = Arc::clone(&around.clock);
     let codec = Arc::new(KeyCodec::new(code_key));
-    let cache = Arc::new(MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&clock)));
-    let tiers = Tiers::alone(cache);
     let link_metrics = LinkMetrics::new(registry);
 
     let Workers { writes, edits, visits } = start_workers(background, write_batches, &store, &tiers, &link_metrics);
@@ -123,7 +118,7 @@ pub(super) fn assemble(
         },
         namespaces: ManageNamespaces::new(ids.namespaces, Arc::clone(&allocator)),
         decode: DecodeIds::new(Arc::clone(&allocator), Arc::clone(&codec)),
-        keys: ManageKeys::new(keys, Some(bootstrap), Arc::clone(&clock), Arc::clone(&around.entropy)),
+        keys: ManageKeys::new(keys, bootstrap, Arc::clone(&clock), Arc::clone(&around.entropy)),
         health,
         allocator,
         codec,
@@ -179,6 +174,16 @@ fn start_workers(
 pub(super) fn id_options(config: &Config, label: String) -> RaftIdOptions {
     RaftIdOptions {
         label,
+        headroom: config.ids.headroom.get(),
+        min_block: config.ids.min_block,
+        max_block: config.ids.max_block,
+        patience: ID_PATIENCE,
+    }
+}
+
+/// How blocks of links' keys are held.
+pub(super) fn block_options(config: &Config) -> BlockOptions {
+    BlockOptions {
         headroom: config.ids.headroom.get(),
         min_block: config.ids.min_block,
         max_block: config.ids.max_block,

@@ -10,6 +10,7 @@ use stint_idgen::CodeKey;
 use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host};
 use super::frontend::{Frontend, bind_admin, bind_public};
 use super::{CLOSED_WITHIN, Surroundings};
+use crate::cache::memory::MemoryLinkCache;
 use crate::cluster::group::{Group, GroupOptions};
 use crate::config::{Config, Role, Secret};
 use crate::data_dir::{DataDir, Kept};
@@ -23,6 +24,7 @@ use crate::ports::link_store::FenceStore;
 use crate::ports::spawn::Spawn;
 use crate::service::fence::{check_code_key, check_raft_lane};
 use crate::service::health::Health;
+use crate::service::tiers::Tiers;
 use crate::storage::sqlite::SqliteStore;
 use crate::{http, tasks};
 
@@ -78,6 +80,7 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
 
     let background = Tasks::default();
     let ids = Arc::new(start_ids(config, &group, &store, &registry, &background, &around));
+    let memory = MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&around.clock));
     let parts = Parts {
         allocator: Arc::clone(&group) as _,
         store: Arc::clone(&store) as _,
@@ -85,13 +88,14 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
         ids: Ids { keys: Arc::clone(&ids) as _, namespaces: ids, snowflakes: None },
         health: Health::new(Arc::clone(&group) as _).with_store(Arc::clone(&store) as _),
         code_key: &code_key,
-        bootstrap: ApiKeyHash::of(&admin_key.text),
+        bootstrap: Some(ApiKeyHash::of(&admin_key.text)),
         registry: &registry,
         background: &background,
+        tiers: Tiers::alone(Arc::new(memory)),
         write_batches: 1,
         stopping: frontend.stopping(),
     };
-    let api = assemble(config, parts, &own, http_settings(config, Role::Dev, &public_url), &around);
+    let api = assemble(parts, &own, http_settings(config, Role::Dev, &public_url), &around);
     let health = api.health.clone();
     let address = frontend.serve("public port", listener, http::router(Arc::new(api)))?;
     let admin_address = frontend.serve_admin(admin_listener, &registry, health, &around)?;

@@ -1,29 +1,39 @@
-//! `stint serve`: a node without a state of its own, which takes its ids from the allocators.
+//! `stint serve`: a node without a state of its own, which follows and creates links over Postgres, Redis and the sources
+//! of ids; or serves ids alone.
 
+mod checks;
+mod health;
+mod ids;
+mod late;
+mod shortener;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use stint_idgen::CodeKey;
 
+use self::ids::{start_namespaces, start_snowflakes};
 use super::Surroundings;
-use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host};
+use super::api::{Ids, Parts, assemble, http_settings, own_host};
 use super::coordination::allocators_client;
 use super::frontend::{Frontend, bind_admin, bind_public};
-use crate::config::{Config, IdSourceKind, Role};
+use crate::cache::memory::MemoryLinkCache;
+use crate::config::{Config, Role};
 use crate::domain::access::ApiKeyHash;
 use crate::ids::raft::RaftIds;
-use crate::ids::snowflake::{CrateGenerators, SnowflakeIds, SnowflakeOptions};
+use crate::ids::snowflake::SnowflakeIds;
 use crate::lifecycle::Tasks;
-use crate::metrics::{IdMetrics, Registry, SnowflakeMetrics};
+use crate::metrics::Registry;
 use crate::ports::coordination::Allocator;
-use crate::ports::entropy::{Entropy, random_128};
+use crate::ports::entropy::random_128;
 use crate::ports::error_chain::Chain;
 use crate::ports::spawn::Spawn;
 use crate::service::health::{Health, IdsAtHand};
+use crate::service::own_host::OwnHost;
+use crate::service::tiers::Tiers;
 use crate::storage::absent::NoDatabase;
 use crate::{http, tasks};
 
@@ -38,6 +48,19 @@ pub struct ServeNode {
     pub public_url: String,
     frontend: Frontend,
     background: Tasks,
+}
+
+/// The ports, taken before anything else is touched: one in use is the most common mistake.
+struct Ports {
+    listener: TcpListener,
+    admin_listener: TcpListener,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    public_url: String,
+    own: Arc<OwnHost>,
+    /// What people call this node in the records of others.
+    label: String,
+    frontend: Frontend,
 }
 
 #[derive(Debug)]
@@ -55,84 +78,86 @@ impl IdsAtHand for AtHand {
     }
 }
 
-/// Starts a node that serves ids. What it lacks is not looked at: see `Loaded::check_serve`. Allocators that are away
-/// don't keep it from starting.
+/// Starts a node. What it lacks is not looked at: see `Loaded::check_serve`. Servers that are away don't keep it from
+/// starting.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
-pub async fn start_serve(config: &Config, around: Surroundings) -> anyhow::Result<ServeNode> {
+pub async fn start_serve(config: &Config, repair_ids: bool, around: Surroundings) -> anyhow::Result<ServeNode> {
     let allocator = allocators_client(&config.cluster)?;
-    start_over(config, allocator, &around)
+    if config.ids.only {
+        return start_ids_only(config, allocator, &around);
+    }
+    ensure!(
+        !config.database.primary_urls.is_empty(),
+        "there is no database: name it with DATABASE_URL, or serve ids alone with --ids-only"
+    );
+    shortener::start_shortener(config, allocator, repair_ids, &around).await
 }
 
-fn start_over(config: &Config, allocator: Arc<dyn Allocator>, around: &Surroundings) -> anyhow::Result<ServeNode> {
-    let listener = bind_public(config)?;
-    let admin_listener = bind_admin(config)?;
-    let public_url = config.http.public_url_at(listener.local_addr()?).as_str().to_owned();
-    let own = own_host(&public_url, listener.local_addr()?)?;
+/// Starts a node that serves ids alone.
+fn start_ids_only(config: &Config, allocator: Arc<dyn Allocator>, around: &Surroundings) -> anyhow::Result<ServeNode> {
+    let mut ports = Ports::bind(config)?;
     let admin_key = config.auth.admin_key.as_ref().context("there is no API key: set STINT_ADMIN_KEY")?;
-    let code_key = code_key(config, &*around.entropy)?;
-    let mut frontend = Frontend::new(config);
-
-    let registry = Registry::new()?;
-    let background = Tasks::default();
-    let label = format!("serve {}", listener.local_addr()?);
-    let (ids, at_hand) = start_ids(config, label, &allocator, &registry, &background, around);
-    tracing::warn!("no database is configured: this node serves ids only, its links answer 503");
+    let (registry, background) = (Registry::new()?, Tasks::default());
+    let (label, allocator_ref) = (ports.label.clone(), &allocator);
+    let namespaces = start_namespaces(config, &label, allocator_ref, &registry, &background, around);
+    let snowflakes = start_snowflakes(config, &label, allocator_ref, &registry, &background, around);
+    let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: snowflakes.clone() };
     let health = Health::new(Arc::clone(&allocator)).with_ids(Arc::new(at_hand));
+    // Without a database there is no code that depends on the code key: any is as good.
+    let code_key = CodeKey::from_bytes(random_128(&*around.entropy));
+    let memory = MemoryLinkCache::new(1, config.cache.l1_ttl.get(), Arc::clone(&around.clock));
     let parts = Parts {
         allocator: Arc::clone(&allocator),
         store: Arc::new(NoDatabase),
         keys: Arc::new(NoDatabase),
-        ids,
+        ids: Ids { keys: Arc::clone(&namespaces) as _, namespaces, snowflakes: snowflakes.map(|it| it as _) },
         health: health.clone(),
         code_key: &code_key,
-        bootstrap: ApiKeyHash::of(admin_key.expose()),
+        bootstrap: Some(ApiKeyHash::of(admin_key.expose())),
         registry: &registry,
         background: &background,
+        tiers: Tiers::alone(Arc::new(memory)),
         write_batches: 1,
-        stopping: frontend.stopping(),
+        stopping: ports.frontend.stopping(),
     };
-    let api = assemble(config, parts, &own, http_settings(config, Role::Serve, &public_url), around);
-    let address = frontend.serve("public port", listener, http::router(Arc::new(api)))?;
-    let admin_address = frontend.serve_admin(admin_listener, &registry, health, around)?;
+    let settings = http_settings(config, Role::Serve, &ports.public_url);
+    let api = assemble(parts, &ports.own, settings, around);
+    ports.serve(http::router(Arc::new(api)), &registry, health, around)?;
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
     look_for_allocators(&background, allocator);
-    Ok(ServeNode { address, admin_address, public_url, frontend, background })
+    Ok(ports.into_node(background))
 }
 
-/// Ranges of namespaces, and Snowflake ids if they are asked for.
-fn start_ids(
-    config: &Config,
-    label: String,
-    allocator: &Arc<dyn Allocator>,
-    registry: &Registry,
-    background: &Tasks,
-    around: &Surroundings,
-) -> (Ids, AtHand) {
-    let namespaces = Arc::new(RaftIds::without_links(
-        Arc::clone(allocator),
-        id_options(config, label.clone()),
-        IdMetrics::new(registry, "raft"),
-        Arc::clone(&around.clock),
-        Arc::clone(&around.entropy),
-        Arc::new(background.clone()),
-    ));
-    if config.ids.source != IdSourceKind::Snowflake {
-        let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: None };
-        return (Ids { keys: Arc::clone(&namespaces) as _, namespaces, snowflakes: None }, at_hand);
+impl Ports {
+    fn bind(config: &Config) -> anyhow::Result<Self> {
+        let listener = bind_public(config)?;
+        let admin_listener = bind_admin(config)?;
+        let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+        let public_url = config.http.public_url_at(address).as_str().to_owned();
+        let own = own_host(&public_url, address)?;
+        let label = format!("serve {address}");
+        let frontend = Frontend::new(config);
+        Ok(Self { listener, admin_listener, address, admin_address, public_url, own, label, frontend })
     }
-    let snowflakes = Arc::new(SnowflakeIds::start(
-        Arc::clone(allocator),
-        SnowflakeOptions { label, ..SnowflakeOptions::default() },
-        Arc::new(CrateGenerators),
-        SnowflakeMetrics::new(registry),
-        Arc::clone(&around.clock),
-        Arc::clone(&around.entropy),
-        background,
-    ));
-    let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: Some(Arc::clone(&snowflakes)) };
-    (Ids { keys: Arc::clone(&snowflakes) as _, namespaces, snowflakes: Some(snowflakes) }, at_hand)
+
+    fn serve(
+        &mut self,
+        router: axum::Router,
+        registry: &Registry,
+        health: Health,
+        around: &Surroundings,
+    ) -> anyhow::Result<()> {
+        self.frontend.serve("public port", self.listener.try_clone()?, router)?;
+        self.frontend.serve_admin(self.admin_listener.try_clone()?, registry, health, around)?;
+        Ok(())
+    }
+
+    fn into_node(self, background: Tasks) -> ServeNode {
+        let Self { address, admin_address, public_url, frontend, .. } = self;
+        ServeNode { address, admin_address, public_url, frontend, background }
+    }
 }
 
 impl ServeNode {
@@ -146,14 +171,6 @@ impl ServeNode {
     pub async fn stop(self) -> bool {
         let drained = self.frontend.stop().await;
         drained & self.background.finish(self.frontend.deadline()).await
-    }
-}
-
-/// The configured one. Without a database there is no code that depends on it: any other is as good.
-fn code_key(config: &Config, entropy: &dyn Entropy) -> anyhow::Result<CodeKey> {
-    match &config.codes.key {
-        Some(key) => key.expose().parse().context("the code key (codes.key)"),
-        None => Ok(CodeKey::from_bytes(random_128(entropy))),
     }
 }
 

@@ -14,10 +14,16 @@ impl Loaded {
         let mut problems = self.fallback_problems();
         problems.extend(self.source_problems());
         problems.extend(self.client_problems());
-        if self.config.auth.admin_key.is_none() {
+        if self.config.ids.only && self.config.auth.admin_key.is_none() {
             problems.push(self.problem(
                 "auth.admin_key",
                 "is missing: without a database it is the only API key there is; set STINT_ADMIN_KEY",
+            ));
+        }
+        if !self.config.ids.only && self.config.codes.key.is_none() {
+            problems.push(self.problem(
+                "codes.key",
+                "is missing: every code is computed with it; set the same STINT_CODE_KEY (32 hex digits) on all nodes, for ever",
             ));
         }
         ConfigError::check(problems)

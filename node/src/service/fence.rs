@@ -133,7 +133,8 @@ pub async fn check_raft_lane(
     // Other nodes go on drawing meanwhile. A mark is raised after its block was granted, so what is read of the mark
     // first can't be above a floor that is read next; and the floor is read through the log, for a follower may be behind.
     let mark_before = fence.find_lane(Lane::Raft).await?.map_or(0, |lane| lane.mark);
-    let raised = submit(allocator, Command::RaiseFloor { namespace: NamespaceName::links(), floor: links.start }).await?;
+    let raised =
+        submit(allocator, Command::RaiseFloor { namespace: NamespaceName::links(), floor: links.start }).await?;
     let Reply::Floor(floor) = raised else { unreachable!("a floor is not answered with {raised:?}") };
     let cluster_id = allocator.cluster_id().expect("it is known once a command was answered");
     let given = &*cluster_id;

@@ -5,6 +5,7 @@
 
 mod change;
 mod changes;
+pub mod clicks;
 mod coalesce;
 mod connection;
 mod create;
@@ -13,7 +14,6 @@ mod keys;
 mod links;
 mod row;
 mod schema;
-pub mod clicks;
 pub mod servers;
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,8 @@ impl Look for DatabaseLook {
             return vec![Check::problem("database", format!("no server could be checked: {reason}"))];
         }
         let primary = status.primary.is_none().then(|| format!("there is no primary: {reason}"));
-        let out = |replica: ReplicaStatus| Some(format!("the replica {} is not read: {}", replica.server, replica.out?));
+        let out =
+            |replica: ReplicaStatus| Some(format!("the replica {} is not read: {}", replica.server, replica.out?));
         let notes = primary.into_iter().chain(status.replicas.into_iter().filter_map(out));
         notes.map(|note| Check::note("database", note)).collect()
     }

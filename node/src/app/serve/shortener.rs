@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::checks::StartChecks;
 use super::health::{DatabaseLook, IdsLook, RedisLook};
-use super::ids::{IdSources, start_namespaces};
+use super::ids::{IdSources, start_namespaces, start_snowflakes};
 use super::late::LateKeys;
 use super::{AtHand, Ports, ServeNode};
 use crate::app::Surroundings;
@@ -18,10 +18,9 @@ use crate::app::api::{Ids, Parts, assemble, http_settings};
 use crate::cache::disabled::NoSharedCache;
 use crate::cache::memory::MemoryLinkCache;
 use crate::cache::redis::{PREFIX, RedisLinkCache, listen};
-use crate::cluster::timeline::AllocatorTimelines;
 use crate::config::{Config, DatabaseUrl, Role};
 use crate::domain::access::ApiKeyHash;
-use crate::ids::redis_blocks::RedisTimelines;
+use crate::ids::redis_blocks::RedisTimeline;
 use crate::lifecycle::Tasks;
 use crate::metrics::{CacheMetrics, DatabaseMetrics, Registry};
 use crate::ports::coordination::Allocator;
@@ -58,10 +57,13 @@ pub(super) async fn start_shortener(
     let mut ports = Ports::bind(config)?;
     let code_key = config.codes.key.as_ref().context("there is no code key: set STINT_CODE_KEY")?;
     let code_key: CodeKey = code_key.expose().parse().context("the code key (codes.key)")?;
+    // The fingerprint is no secret, and is the same on all nodes of a deployment and on no other's.
+    let deployment = code_key.fingerprint();
     let (registry, background) = (Registry::new()?, Tasks::default());
     let redis = open_redis(config, &background).await?;
-    let servers = open_database(config, &allocator, redis.as_ref(), &registry, &background).await?;
+    let servers = open_database(config, &allocator, redis.as_ref(), &deployment, &registry, &background).await?;
     let store = Arc::new(PgStore::new(Arc::clone(&servers)));
+    let snowflakes = start_snowflakes(config, &ports.label, &allocator, &registry, &background, around);
     let keys = Arc::new(LateKeys::default());
     let sources = IdSources {
         label: ports.label.clone(),
@@ -69,6 +71,8 @@ pub(super) async fn start_shortener(
         store: Arc::clone(&store),
         servers: Arc::clone(&servers),
         redis: redis.clone(),
+        snowflakes: snowflakes.clone(),
+        deployment: deployment.clone(),
         registry: registry.clone(),
         background: background.clone(),
     };
@@ -84,14 +88,14 @@ pub(super) async fn start_shortener(
 
     let memory = MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&around.clock));
     let local: Arc<dyn LinkCache> = Arc::new(memory);
-    let tiers = follow(&store, local, redis.clone(), &registry, &background, around);
+    let tiers = follow(&store, local, redis.clone(), &deployment, &registry, &background, around);
     background.start("idempotency cleanup", {
         tasks::forget_idempotency_keys(Arc::clone(&store) as _, Arc::clone(&around.clock), background.stopping())
     });
     background.start("change cleanup", tasks::forget_old_changes(Arc::clone(&store) as _, background.stopping()));
 
     let namespaces = start_namespaces(config, &ports.label, &allocator, &registry, &background, around);
-    let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: None };
+    let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: snowflakes.clone() };
     let mut looks: Vec<Arc<dyn Look>> = vec![Arc::new(DatabaseLook(servers))];
     looks.extend(redis.map(|server| Arc::new(RedisLook(server)) as _));
     if !config.cluster.allocators.is_empty() {
@@ -102,7 +106,7 @@ pub(super) async fn start_shortener(
         allocator: Arc::clone(&allocator),
         store: Arc::clone(&store) as _,
         keys: store,
-        ids: Ids { keys, namespaces, snowflakes: None },
+        ids: Ids { keys, namespaces, snowflakes: snowflakes.map(|it| it as _) },
         health: health.clone(),
         code_key: &code_key,
         bootstrap: config.auth.admin_key.as_ref().map(|key| ApiKeyHash::of(key.expose())),
@@ -122,14 +126,15 @@ pub(super) async fn start_shortener(
 /// Redis, if it is configured and doesn't refuse.
 async fn open_redis(config: &Config, background: &Tasks) -> anyhow::Result<Option<RedisServer>> {
     let Some(url) = &config.cache.redis_url else { return Ok(None) };
-    let server = RedisServer::open(url.expose()).map_err(|error| anyhow!("Redis (cache.redis_url): {}", Chain(&error)))?;
+    let server =
+        RedisServer::open(url.expose()).map_err(|error| anyhow!("Redis (cache.redis_url): {}", Chain(&error)))?;
     match server.first_look().await? {
-        FirstLook::Up { evicts: Some(policy) } => tracing::warn!(
+        FirstLook::Answers { evicts_everything: Some(policy) } => tracing::warn!(
             policy,
             "Redis' maxmemory-policy may evict the clicks that wait to be counted, and counters: use volatile-lru"
         ),
-        FirstLook::Up { evicts: None } => {}
-        FirstLook::Away => tracing::warn!("Redis is away: going on without it"),
+        FirstLook::Answers { evicts_everything: None } => {}
+        FirstLook::Away(error) => tracing::warn!(error = %Chain(&error), "Redis is away: going on without it"),
     }
     let kept = server.clone();
     background.start_endless("Redis connection", async move { kept.keep_connected().await });
@@ -141,6 +146,7 @@ async fn open_database(
     config: &Config,
     allocator: &Arc<dyn Allocator>,
     redis: Option<&RedisServer>,
+    deployment: &str,
     registry: &Registry,
     background: &Tasks,
 ) -> anyhow::Result<Arc<Servers>> {
@@ -155,8 +161,8 @@ async fn open_database(
         tracing::warn!(error = %away, "a database server is away");
     }
     let register: Option<Arc<dyn TimelineRegister>> = match redis {
-        _ if !config.cluster.allocators.is_empty() => Some(Arc::new(AllocatorTimelines::new(Arc::clone(allocator)))),
-        Some(server) => Some(Arc::new(RedisTimelines::new(server.clone()))),
+        _ if !config.cluster.allocators.is_empty() => Some(Arc::new(Arc::clone(allocator))),
+        Some(server) => Some(Arc::new(RedisTimeline::new(server.clone(), deployment))),
         None => None,
     };
     let metrics = Arc::new(DatabaseMetrics::new(registry));
@@ -198,6 +204,7 @@ fn follow(
     store: &Arc<PgStore>,
     local: Arc<dyn LinkCache>,
     redis: Option<RedisServer>,
+    deployment: &str,
     registry: &Registry,
     background: &Tasks,
     around: &Surroundings,
@@ -208,9 +215,9 @@ fn follow(
         None => Arc::new(NoSharedCache),
         Some(server) => {
             let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
-            let stop = background.stopping();
+            let (stop, prefix) = (background.stopping(), format!("{PREFIX}{deployment}:"));
             let (cache, writer) =
-                RedisLinkCache::new(server.clone(), PREFIX, Arc::clone(&local), metrics.clone(), clock, entropy, stop);
+                RedisLinkCache::new(server.clone(), &prefix, Arc::clone(&local), metrics.clone(), clock, entropy, stop);
             background.start("shared cache writer", writer);
             background.start_endless("change hints", listen(server, Arc::clone(&hints)));
             Arc::new(cache)

@@ -141,7 +141,12 @@ impl Servers {
         let pool = pool(url.parse().map_err(failed("read the database's URL"))?, pool_size);
         let board = Board::new(Vec::new(), pool_size, MAX_REPLICA_LAG, None);
         board.install(Some(Primary { pool, timeline: 1 }));
-        Ok(Self { board: Arc::new(board), next: AtomicUsize::new(0), is_watched: false, is_admitted: AtomicBool::new(true) })
+        Ok(Self {
+            board: Arc::new(board),
+            next: AtomicUsize::new(0),
+            is_watched: false,
+            is_admitted: AtomicBool::new(true),
+        })
     }
 
     /// The primary, if one is known and statements are let through.
