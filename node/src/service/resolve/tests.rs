@@ -20,6 +20,7 @@ use crate::domain::link::{LinkContent, VisitLimit};
 use crate::domain::target_url::{TargetUrl, UrlHash};
 use crate::lifecycle::Tasks;
 use crate::ports::clock::ManualClock;
+use crate::ports::link_cache::LinkCache as _;
 use crate::ports::link_store::{CreateOutcome, Idempotency, LinkChange, ListQuery, NewLink, Replay};
 use crate::ports::spawn::Spawn as _;
 
@@ -168,7 +169,8 @@ impl Case {
         });
         tasks.start("visit counter", worker);
         let links: Arc<dyn LinkStore> = Arc::clone(&store) as _;
-        let resolve = ResolveLinks::new(links, Arc::clone(&cache) as _, codec, visits, Arc::clone(&clock) as _);
+        let tiers = Tiers::alone(Arc::clone(&cache) as _);
+        let resolve = ResolveLinks::new(links, tiers, codec, visits, Arc::clone(&clock) as _);
         Self { store, cache, clock, resolve, _visits: tasks }
     }
 
