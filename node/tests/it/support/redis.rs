@@ -170,7 +170,12 @@ impl Redis {
         let more = settings.replace("ROOT", &root.display().to_string()).replace("TLS_PORT", &tls_port.to_string());
         let file = root.join("redis.conf");
         std::fs::write(&file, own + &more).expect("the directory is writable");
-        let server = Self { supervisor: std::sync::Mutex::new(Supervisor::start(&root, &file, arguments)), root, port, tls_port };
+        let server = Self {
+            supervisor: std::sync::Mutex::new(Supervisor::start(&root, &file, arguments)),
+            root,
+            port,
+            tls_port,
+        };
         server.launch();
         server
     }
@@ -179,7 +184,8 @@ impl Redis {
         let deadline = Instant::now() + STARTED_WITHIN;
         loop {
             let answer = self.ask(&["PING"]);
-            if answer == "PONG" || answer.contains("NOAUTH") || TcpStream::connect(("127.0.0.1", self.tls_port)).is_ok() {
+            if answer == "PONG" || answer.contains("NOAUTH") || TcpStream::connect(("127.0.0.1", self.tls_port)).is_ok()
+            {
                 return;
             }
             assert!(Instant::now() < deadline, "it doesn't start: {}", self.log());
