@@ -12,6 +12,7 @@ const AT: FeedPosition = FeedPosition { timeline: 1, seq: 9 };
 struct SharedMap {
     links: Mutex<HashMap<Key, Arc<Link>>>,
     aliases: Mutex<HashMap<Alias, Key>>,
+    targets: Mutex<HashMap<(OwnerId, UrlHash), Key>>,
     put: Mutex<Vec<(i64, FeedPosition)>>,
     noted: Mutex<Vec<(Key, i64)>>,
     announced: AtomicUsize,
@@ -27,8 +28,8 @@ impl SharedCache for SharedMap {
         self.aliases.lock().unwrap().get(alias).copied()
     }
 
-    async fn target(&self, _: OwnerId, _: UrlHash) -> Option<Key> {
-        None
+    async fn target(&self, owner: OwnerId, hash: UrlHash) -> Option<Key> {
+        self.targets.lock().unwrap().get(&(owner, hash)).copied()
     }
 
     fn put_link(&self, link: &Arc<Link>, as_of: FeedPosition) {
@@ -39,7 +40,9 @@ impl SharedCache for SharedMap {
         self.aliases.lock().unwrap().insert(alias.clone(), key);
     }
 
-    fn put_target(&self, _: OwnerId, _: UrlHash, _: Key, _: FeedPosition) {}
+    fn put_target(&self, owner: OwnerId, hash: UrlHash, key: Key, _: FeedPosition) {
+        self.targets.lock().unwrap().insert((owner, hash), key);
+    }
 
     async fn note_changes(&self, _: u32, changes: &[(Key, i64)]) -> bool {
         self.noted.lock().unwrap().extend(changes);
@@ -84,6 +87,10 @@ impl Among {
         let (beyond, position) = (Arc::clone(&shared), followed.clone());
         let case = Case::with(move |cache| Tiers::among_others(cache, beyond, position));
         Self { case, shared, followed }
+    }
+
+    fn tiers(&self) -> Tiers {
+        Tiers::among_others(Arc::clone(&self.case.cache) as _, Arc::clone(&self.shared) as _, self.followed.clone())
     }
 
     fn share(&self, link: &Arc<Link>) {
@@ -219,8 +226,7 @@ async fn an_alias_of_the_shared_cache_needs_no_store() {
 #[tokio::test]
 async fn an_edit_is_noted_and_shared_and_announced() {
     let node = Among::following();
-    let tiers =
-        Tiers::among_others(Arc::clone(&node.case.cache) as _, Arc::clone(&node.shared) as _, node.followed.clone());
+    let tiers = node.tiers();
     node.case.store.put(&link(1));
     let edits = vec![(link(1).key, Edit::Delete), (Key::new(-9).unwrap(), Edit::Delete)];
     let outcomes = make_edits(&*node.case.store, &tiers, edits).await.unwrap();
@@ -229,4 +235,20 @@ async fn an_edit_is_noted_and_shared_and_announced() {
     assert_eq!(*node.shared.put.lock().unwrap(), [(2, AT)]);
     assert_eq!(node.shared.announced.load(Ordering::Relaxed), 1);
     assert_eq!(node.find().await, Some((2, Tier::L1)));
+}
+
+#[tokio::test]
+async fn the_link_of_a_repeated_url_is_known_without_the_store_while_a_cached_link_has_it() {
+    let node = Among::following();
+    let (tiers, hash) = (node.tiers(), UrlHash([1; 16]));
+    tiers.remember_target(&link(1), hash, AT);
+    node.case.cache.clear();
+    assert_eq!(tiers.target(OwnerId(1), hash).await, None, "nobody knows where the link leads");
+    node.share(&link(1));
+    assert_eq!(tiers.target(OwnerId(1), hash).await, Some(link(1)));
+    node.case.cache.note_version(link(1).key, 2);
+    assert_eq!(tiers.target(OwnerId(1), hash).await, None, "it was changed");
+    node.share(&Arc::new(Link { owner: OwnerId(2), ..(*link(2)).clone() }));
+    assert_eq!(tiers.target(OwnerId(1), hash).await, None, "it is another owner's");
+    assert_eq!((node.case.store.reads(), node.case.store.copy_reads.load(Ordering::Relaxed)), (0, 0));
 }
