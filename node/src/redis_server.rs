@@ -7,6 +7,9 @@
 mod address;
 mod first_look;
 #[cfg(test)]
+#[path = "../tests/it/support/redis.rs"]
+pub(crate) mod real;
+#[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use stint_idgen::Key;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::ports::change_feed::{Change, ChangeFeed, ChangePage, FeedPosition};
 use crate::ports::link_cache::LinkCache;
@@ -27,6 +28,11 @@ const MISSING_FOR: Duration = Duration::from_mins(1);
 const MOST_MISSING: usize = 1000;
 /// Numbers below the first one in the record that may be under way when a node starts.
 const MISSING_BEFORE: i64 = 32;
+/// How long the primary may take for a page.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+/// After so long without a look the position counts as unknown: a copy may have stopped following as well, and floors that
+/// would tell that it is old are kept for a minute (a copy lags 30 s at most).
+const STALLED_AFTER: Duration = Duration::from_secs(20);
 /// After so long without a look changes may have been forgotten unseen: the record holds an hour.
 const TOO_LONG: Duration = Duration::from_mins(45);
 
@@ -71,6 +77,14 @@ impl Followed {
     }
 }
 
+#[cfg(test)]
+impl Followed {
+    /// Says that the record was followed up to here.
+    pub(super) fn set(&self, position: FeedPosition) {
+        self.0.send_replace(position);
+    }
+}
+
 impl FollowChanges {
     /// Follows `feed` for both memories. The position stands in [`FollowChanges::followed`].
     pub fn new(feed: Arc<dyn ChangeFeed>, local: Arc<dyn LinkCache>, shared: Arc<dyn SharedCache>) -> Self {
@@ -102,6 +116,10 @@ impl FollowChanges {
     /// # Errors
     /// [`StoreError`], when the primary gives no answer: what was noted before stays noted.
     pub async fn look(&mut self, now: Duration) -> Result<bool, StoreError> {
+        let has_stalled = self.looked_at.is_some_and(|at| now > at + STALLED_AFTER);
+        if has_stalled {
+            self.followed.0.send_replace(FeedPosition::default());
+        }
         if self.looked_at.is_some_and(|at| now > at + TOO_LONG) {
             self.begin_again();
         }
@@ -111,6 +129,10 @@ impl FollowChanges {
             }
         } else if !self.read_on(now).await? {
             return Ok(false);
+        }
+        if has_stalled {
+            // Copies that were read meanwhile may be of any age.
+            self.local.clear();
         }
         self.looked_at = Some(now);
         self.followed.0.send_replace(self.position());
@@ -125,7 +147,7 @@ impl FollowChanges {
         self.missing.retain(|_, missing| now < missing.since + MISSING_FOR);
         loop {
             let missing: Vec<i64> = self.missing.keys().copied().collect();
-            let page = self.feed.read(self.seen, &missing, PAGE).await?;
+            let page = read(&*self.feed, self.seen, &missing).await?;
             if page.timeline < self.timeline {
                 // A primary that has been replaced: what it says is history.
                 return Ok(false);
@@ -233,7 +255,7 @@ impl Walk {
         if self.is_at_end {
             return Ok(None);
         }
-        let page = feed.read(self.after, &[], PAGE).await?;
+        let page = read(feed, self.after, &[]).await?;
         if *self.timeline.get_or_insert(page.timeline) != page.timeline {
             self.is_broken = true;
             return Ok(None);
@@ -257,6 +279,11 @@ impl Walk {
         }
         Some(covered)
     }
+}
+
+async fn read(feed: &dyn ChangeFeed, after: i64, missing: &[i64]) -> Result<ChangePage, StoreError> {
+    let page = timeout(READ_WITHIN, feed.read(after, missing, PAGE)).await;
+    page.unwrap_or_else(|late| Err(StoreError::Unavailable { operation: "read changes", source: Arc::new(late) }))
 }
 
 fn pairs(changes: &[Change]) -> Vec<(Key, i64)> {

@@ -16,8 +16,6 @@ use crate::service::changes::FollowChanges;
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(500);
 /// The least time between two looks, however many hints come.
 const LOOKED_AT_MOST_EVERY: Duration = Duration::from_millis(20);
-/// How long one look may take. A primary that hangs is as good as away.
-const LOOK_WITHIN: Duration = Duration::from_secs(30);
 
 /// Looks at the record until `stop` is cancelled; `hints` wakes it early.
 pub async fn follow_changes(
@@ -32,14 +30,13 @@ pub async fn follow_changes(
     loop {
         let began = clock.monotonic();
         let looked = tokio::select! {
-            looked = tokio::time::timeout(LOOK_WITHIN, changes.look(began)) => looked,
+            looked = changes.look(began) => looked,
             () = stop.cancelled() => return,
         };
         let failure = match &looked {
-            Ok(Ok(true)) => None,
-            Ok(Ok(false)) => Some("the primary's timeline is changing".to_owned()),
-            Ok(Err(error)) => Some(Chain(error).to_string()),
-            Err(_) => Some("the primary gave no answer in time".to_owned()),
+            Ok(true) => None,
+            Ok(false) => Some("the primary's timeline is changing".to_owned()),
+            Err(error) => Some(Chain(error).to_string()),
         };
         match failure {
             None => {
@@ -62,5 +59,57 @@ pub async fn follow_changes(
             () = async { sleep(LOOKED_AT_MOST_EVERY).await; hints.notified().await } => {}
             () = stop.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::cache::disabled::NoSharedCache;
+    use crate::cache::memory::MemoryLinkCache;
+    use crate::lifecycle::Tasks;
+    use crate::metrics::Registry;
+    use crate::ports::change_feed::{ChangeFeed, ChangePage};
+    use crate::ports::clock::ManualClock;
+    use crate::ports::link_store::StoreError;
+    use crate::ports::spawn::Spawn as _;
+
+    /// An empty record that tells when it was looked at.
+    #[derive(Debug)]
+    struct Watched(mpsc::Sender<Instant>);
+
+    #[async_trait]
+    impl ChangeFeed for Watched {
+        async fn read(&self, _: i64, _: &[i64], _: usize) -> Result<ChangePage, StoreError> {
+            self.0.send(Instant::now()).await.expect("the test lives");
+            Ok(ChangePage { timeline: 1, changes: Vec::new() })
+        }
+
+        async fn forget_old_changes(&self) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_record_is_looked_at_twice_a_second_and_at_once_upon_a_hint() {
+        let (clock, registry, tasks) = (Arc::<ManualClock>::default(), Registry::new().unwrap(), Tasks::default());
+        let (looks, mut looked) = mpsc::channel(1);
+        let local = MemoryLinkCache::new(10, Duration::from_secs(1), Arc::clone(&clock) as _);
+        let changes = FollowChanges::new(Arc::new(Watched(looks)), Arc::new(local), Arc::new(NoSharedCache));
+        let (hints, metrics) = (Arc::new(Notify::new()), CacheMetrics::new(&registry));
+        let following = follow_changes(changes, Arc::clone(&hints), metrics, clock, tasks.stopping());
+        tasks.start("changes", following);
+        let first = looked.recv().await.unwrap();
+        let second = looked.recv().await.unwrap();
+        assert_eq!(second - first, LOOKED_AT_EVERY);
+        hints.notify_one();
+        let third = looked.recv().await.unwrap();
+        assert!(third - second <= 2 * LOOKED_AT_MOST_EVERY, "{:?}", third - second);
+        assert!(registry.render().contains("stint_changes_lag_seconds 0"), "{}", registry.render());
+        assert!(tasks.finish(Duration::from_secs(5)).await);
     }
 }

@@ -1,5 +1,7 @@
 //! Following links against a store whose reads can be held at a gate: races are played move by move, without threads.
 
+mod tiers;
+
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +22,7 @@ use crate::domain::link::{LinkContent, VisitLimit};
 use crate::domain::target_url::{TargetUrl, UrlHash};
 use crate::lifecycle::Tasks;
 use crate::ports::clock::ManualClock;
+use crate::ports::link_cache::LinkCache;
 use crate::ports::link_store::{CreateOutcome, Idempotency, LinkChange, ListQuery, NewLink, Replay};
 use crate::ports::spawn::Spawn as _;
 
@@ -30,6 +33,9 @@ const NAME: &str = "abc";
 #[derive(Debug)]
 struct GatedStore {
     links: Mutex<HashMap<Key, Link>>,
+    /// What a replica has of them.
+    copies: Mutex<HashMap<Key, Link>>,
+    copy_reads: AtomicUsize,
     aliases: Mutex<HashMap<Alias, Key>>,
     gate: Semaphore,
     reads: AtomicUsize,
@@ -41,6 +47,8 @@ impl Default for GatedStore {
     fn default() -> Self {
         Self {
             links: Mutex::default(),
+            copies: Mutex::default(),
+            copy_reads: AtomicUsize::new(0),
             aliases: Mutex::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             reads: AtomicUsize::new(0),
@@ -93,6 +101,11 @@ impl LinkStore for GatedStore {
         answer
     }
 
+    async fn find_copy(&self, key: Key) -> Result<Option<Link>, StoreError> {
+        self.copy_reads.fetch_add(1, Ordering::Relaxed);
+        Ok(self.copies.lock().unwrap().get(&key).cloned())
+    }
+
     async fn find_replay(&self, _: OwnerId, _: &Idempotency) -> Result<Option<Replay>, StoreError> {
         Ok(None)
     }
@@ -115,8 +128,11 @@ impl LinkStore for GatedStore {
         unreachable!("following changes nothing")
     }
 
-    async fn delete(&self, _: Key) -> Result<Option<Link>, StoreError> {
-        unreachable!("following deletes nothing")
+    async fn delete(&self, key: Key) -> Result<Option<Link>, StoreError> {
+        let mut links = self.links();
+        let Some(link) = links.get_mut(&key) else { return Ok(None) };
+        (link.version, link.content) = (link.version + 1, None);
+        Ok(Some(link.clone()))
     }
 
     async fn count_visits(&self, keys: Vec<Key>) -> Result<Vec<VisitOutcome>, StoreError> {
@@ -157,6 +173,10 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
+        Self::with(Tiers::alone)
+    }
+
+    fn with(tiers: impl FnOnce(Arc<dyn LinkCache>) -> Tiers) -> Self {
         let (store, clock) = (Arc::<GatedStore>::default(), Arc::<ManualClock>::default());
         let cache = Arc::new(MemoryLinkCache::new(100, Duration::from_secs(30), Arc::clone(&clock) as _));
         let codec = Arc::new(KeyCodec::new(&CodeKey::from_bytes([0; 16])));
@@ -168,7 +188,8 @@ impl Case {
         });
         tasks.start("visit counter", worker);
         let links: Arc<dyn LinkStore> = Arc::clone(&store) as _;
-        let resolve = ResolveLinks::new(links, Arc::clone(&cache) as _, codec, visits, Arc::clone(&clock) as _);
+        let tiers = tiers(Arc::clone(&cache) as _);
+        let resolve = ResolveLinks::new(links, tiers, codec, visits, Arc::clone(&clock) as _);
         Self { store, cache, clock, resolve, _visits: tasks }
     }
 
