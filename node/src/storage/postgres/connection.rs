@@ -14,7 +14,7 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for a free connection: with more patience it would meet a client that has gone.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection may be used: with time the pool spreads over what a name resolves to.
-const LARGEST_AGE: Duration = Duration::from_secs(30 * 60);
+const LARGEST_AGE: Duration = Duration::from_mins(30);
 
 /// Done once on each new connection, in one message. Locks are waited for less long than a statement may take, so that
 /// the error says what it was. A server whose commits don't wait for the disk is asked to do so for ours: what is
