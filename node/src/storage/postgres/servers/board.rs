@@ -163,7 +163,13 @@ impl Board {
 
     pub(super) fn install(&self, primary: Option<Primary>) {
         let timeline = primary.as_ref().map(|primary| primary.timeline);
-        *self.primary.write().unwrap_or_else(PoisonError::into_inner) = primary.map(Arc::new);
+        let mut installed = self.primary.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(replaced) = std::mem::replace(&mut *installed, primary.map(Arc::new)) {
+            // Whoever still holds it gets no connection any more: what is there now may be an old primary. The pool is
+            // closed by the call; the future would wait for the connections in use.
+            drop(replaced.pool.close());
+        }
+        drop(installed);
         self.timelines.send_replace(timeline);
         if let Some(metrics) = &self.metrics {
             metrics.set_timeline(timeline);
@@ -280,3 +286,6 @@ impl Seen {
         measure.objection(look.at, progress, standing.lag)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,9 +42,9 @@ enum Refusal {
          on, delete 'system_identifier' from the table settings"
     )]
     OtherSystem { found: i64, recorded: String },
-    #[error("its new timeline can't be marked in the database: {0}")]
+    #[error("its timeline can't be marked in the database")]
     Marking(#[from] sqlx::Error),
-    #[error("its new timeline was not marked in the database within {MARKING_DEADLINE:?}")]
+    #[error("its timeline was not marked in the database within {MARKING_DEADLINE:?}")]
     MarkingTooSlow,
     #[error("timeline {timeline} is behind {highest}, which was used before: it is an old primary")]
     Old { timeline: u32, highest: u32 },

@@ -38,7 +38,6 @@ const PARAMETERS: [&str; 18] = [
 ];
 
 /// One configured server.
-#[derive(Debug)]
 pub(super) struct Server {
     /// `host:port`, as messages name it.
     pub(super) name: String,
@@ -64,6 +63,13 @@ pub(super) struct Lineage {
 #[derive(Debug, thiserror::Error)]
 #[error("this connection leads to another server than the primary in use")]
 struct Elsewhere;
+
+impl std::fmt::Debug for Server {
+    /// Without the way to connect, for its password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("name", &self.name).field("may_be_primary", &self.may_be_primary).finish()
+    }
+}
 
 impl Server {
     /// Reads a URL.

@@ -23,7 +23,7 @@ fn a_server_named_twice_is_one_and_its_password_is_never_shown() {
         servers.iter().map(named).collect::<Vec<_>>(),
         expected.map(|(name, number, primary)| (name.to_owned(), number.to_owned(), primary))
     );
-    assert!(!format!("{options:?}").contains("cret"));
+    assert!(!format!("{options:?} {servers:?}").contains("cret"));
     let unreadable = ServerOptions { primary_urls: vec!["postgres://u:s@cret@:x/".to_owned()], ..options };
     let error = unreadable.servers().unwrap_err();
     assert!(error.is_refusal() && !error.to_string().contains("cret"), "{error}");

@@ -49,21 +49,3 @@ async fn a_replica_that_can_not_keep_up_is_not_read_until_it_has_caught_up() {
     assert_eq!(node.read_ports().await, both);
     node.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_primary_makes_no_replica_late_and_one_that_is_away_neither() {
-    let leader = primary();
-    let copy = leader.replica();
-    let node = Node::start(&options(&[&leader, &copy], &[]), None);
-    node.has_primary(&leader, 1).await;
-    node.reads(&copy).await;
-    leader.crash();
-    node.has_none("away").await;
-    let began = tokio::time::Instant::now();
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    while began.elapsed() < 2 * rig::MAX_LAG {
-        tick.tick().await;
-        assert!(node.servers.replica().is_some(), "{:?}", node.servers.status());
-    }
-    node.stop().await;
-}

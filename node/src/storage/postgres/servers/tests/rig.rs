@@ -87,8 +87,8 @@ impl Node {
         Self { servers, registry, tasks }
     }
 
-    /// Waits until the primary is this server, on this timeline; answers how long that took.
-    pub(super) async fn has_primary(&self, server: &Postgres, timeline: u32) -> Duration {
+    /// Waits until the primary is this server, on this timeline.
+    pub(super) async fn has_primary(&self, server: &Postgres, timeline: u32) {
         let wanted = (Some(name(server)), Some(timeline));
         let what = format!("{wanted:?} is the primary");
         self.comes_to(&what, |status| (status.primary.clone(), status.timeline) == wanted).await
@@ -119,14 +119,14 @@ impl Node {
         .await;
     }
 
-    async fn comes_to(&self, what: &str, holds: impl Fn(&ServersStatus) -> bool) -> Duration {
+    async fn comes_to(&self, what: &str, holds: impl Fn(&ServersStatus) -> bool) {
         let began = Instant::now();
         let mut tick = interval(Duration::from_millis(20));
         loop {
             tick.tick().await;
             let status = self.servers.status();
             if holds(&status) {
-                return began.elapsed();
+                return;
             }
             assert!(began.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; it is {status:#?}");
         }

@@ -69,3 +69,17 @@ async fn nobody_is_the_primary_while_the_register_can_not_be_asked_or_knows_bett
     node.has_none("timeline 1 is behind 5").await;
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_leads_to_another_server_or_timeline_is_not_let_in() {
+    let server = primary();
+    let configured = options(&[&server], &[]).servers().unwrap().remove(0);
+    let system = server.execute("SELECT system_identifier FROM pg_control_system()").parse().unwrap();
+    let lets_in = async |system, timeline| {
+        let pool = configured.writing_pool(1, super::super::server::Lineage { system, timeline });
+        pool.acquire().await.is_ok()
+    };
+    assert!(lets_in(system, 1).await);
+    assert!(!lets_in(system, 2).await);
+    assert!(!lets_in(system + 1, 1).await);
+}
