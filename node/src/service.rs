@@ -12,3 +12,4 @@ pub mod namespaces;
 pub mod own_host;
 pub mod resolve;
 mod single_flight;
+pub mod stats;

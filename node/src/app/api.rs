@@ -11,18 +11,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
 use crate::cache::memory::MemoryLinkCache;
+use crate::clicks::{self, ClickOptions};
 use crate::config::{Config, Role};
 use crate::domain::access::ApiKeyHash;
 use crate::http::state::{Api, BodyBudget, HttpSettings, RequestIds};
 use crate::ids::raft::{RaftIdOptions, RaftIds};
 use crate::lifecycle::Tasks;
-use crate::metrics::{HttpMetrics, LinkMetrics, Registry};
+use crate::metrics::{ClickMetrics, HttpMetrics, LinkMetrics, Registry};
+use crate::ports::click_store::{ClickSink, ClickStore};
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::random_128;
 use crate::ports::id_source::{KeySource, SnowflakeIssuer};
 use crate::ports::key_store::KeyStore;
 use crate::ports::link_store::{CreateOutcome, LinkStore, NewLink, VisitOutcome};
 use crate::ports::spawn::Spawn;
+use crate::redis_server::RedisServer;
 use crate::service::batch::Batcher;
 use crate::service::create::CreateLinks;
 use crate::service::decode_ids::DecodeIds;
@@ -33,6 +36,7 @@ use crate::service::links::{Edit, Edited, ManageLinks, make_edits};
 use crate::service::namespaces::ManageNamespaces;
 use crate::service::own_host::OwnHost;
 use crate::service::resolve::ResolveLinks;
+use crate::service::stats::LinkStats;
 
 /// How long a draw waits for a block of ids before the request is answered with 503.
 const ID_PATIENCE: Duration = Duration::from_secs(2);
@@ -43,6 +47,7 @@ pub(super) struct Parts<'a> {
     pub(super) store: Arc<dyn LinkStore>,
     pub(super) keys: Arc<dyn KeyStore>,
     pub(super) ids: Ids,
+    pub(super) clicks: Clicks,
     pub(super) health: Health,
     pub(super) code_key: &'a CodeKey,
     pub(super) bootstrap: ApiKeyHash,
@@ -62,6 +67,33 @@ pub(super) struct Ids {
     pub(super) snowflakes: Option<Arc<dyn SnowflakeIssuer>>,
 }
 
+/// Where clicks go, and where they are looked up.
+pub(super) struct Clicks {
+    pub(super) sink: Arc<dyn ClickSink>,
+    pub(super) store: Arc<dyn ClickStore>,
+}
+
+/// Starts counting clicks in `store`, by way of `stream` if there is one.
+pub(super) fn start_clicks(
+    config: &Config,
+    stream: Option<RedisServer>,
+    store: Arc<dyn ClickStore>,
+    registry: &Registry,
+    background: &Tasks,
+    around: &Surroundings,
+) -> Clicks {
+    let sink = clicks::start(
+        ClickOptions::new(config.clicks.queue_size),
+        stream,
+        Arc::clone(&store),
+        Arc::clone(&around.clock),
+        &*around.entropy,
+        background,
+        ClickMetrics::new(registry),
+    );
+    Clicks { sink, store }
+}
+
 /// The use cases, over `parts`.
 pub(super) fn assemble(
     config: &Config,
@@ -70,7 +102,8 @@ pub(super) fn assemble(
     settings: HttpSettings,
     around: &Surroundings,
 ) -> Api {
-    let Parts { allocator, store, keys, ids, health, code_key, bootstrap, registry, background, stopping } = parts;
+    let Parts { allocator, store, keys, ids, clicks, health, code_key, bootstrap, registry, background, stopping } =
+        parts;
     let clock = Arc::clone(&around.clock);
     let codec = Arc::new(KeyCodec::new(code_key));
     let cache = Arc::new(MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&clock)));
@@ -105,6 +138,8 @@ pub(super) fn assemble(
             Arc::clone(&clock),
         ),
         resolve,
+        clicks: clicks.sink,
+        stats: LinkStats::new(clicks.store, Arc::clone(&clock)),
         ids: match ids.snowflakes {
             Some(snowflakes) => IssueIds::new(Arc::clone(&ids.namespaces) as _).with_snowflakes(snowflakes),
             None => IssueIds::new(Arc::clone(&ids.namespaces) as _),

@@ -10,7 +10,7 @@ use anyhow::Context;
 use stint_idgen::CodeKey;
 
 use super::Surroundings;
-use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host};
+use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host, start_clicks};
 use super::coordination::allocators_client;
 use super::frontend::{Frontend, bind_admin, bind_public};
 use crate::config::{Config, IdSourceKind, Role};
@@ -85,6 +85,7 @@ fn start_over(config: &Config, allocator: Arc<dyn Allocator>, around: &Surroundi
         store: Arc::new(NoDatabase),
         keys: Arc::new(NoDatabase),
         ids,
+        clicks: start_clicks(config, None, Arc::new(NoDatabase), &registry, &background, around),
         health: health.clone(),
         code_key: &code_key,
         bootstrap: ApiKeyHash::of(admin_key.expose()),

@@ -23,6 +23,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(links::create_link, links::list_links))
         .routes(routes!(links::get_link, links::update_link, links::delete_link))
+        .routes(routes!(links::stats::link_stats))
         .routes(routes!(ids::issue_ids))
         .routes(routes!(ids::decode::decode_id))
         .routes(routes!(ids::audit::read_audit))

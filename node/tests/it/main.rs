@@ -5,6 +5,7 @@
 mod aliases;
 mod api_keys;
 mod bad_input;
+mod clicks;
 mod cluster;
 mod command_line;
 mod crash;

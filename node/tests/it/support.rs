@@ -3,11 +3,14 @@
 mod cluster;
 mod http;
 mod node;
+#[expect(dead_code, reason = "replicas and pauses are for tests of the servers")]
+mod postgres;
 mod process;
 
 pub(crate) use cluster::{Cluster, SECRET, draw, free_address, last_line};
 pub(crate) use http::{Client, Response};
 pub(crate) use node::{TestNode, open};
+pub(crate) use postgres::{Postgres, fresh_database};
 pub(crate) use process::{Program, command, run};
 
 use std::future::Future;

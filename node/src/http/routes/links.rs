@@ -1,5 +1,6 @@
 //! `/api/v1/links`: creating, seeing, listing, changing and deleting links.
 
+pub(in crate::http) mod stats;
 mod wire;
 
 use std::sync::Arc;

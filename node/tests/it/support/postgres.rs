@@ -158,8 +158,9 @@ impl Postgres {
     }
 
     fn control(&self, arguments: &[&str]) {
-        let output = as_postgres(&bin().join("pg_ctl")).arg("-D").arg(self.data()).args(["-w", "-s"]).args(arguments);
-        succeeded("pg_ctl", &output.output().expect("PostgreSQL is installed: `make tools`"));
+        let mut command = as_postgres(&bin().join("pg_ctl"));
+        command.arg("-D").arg(self.data()).args(["-w", "-s"]).args(arguments);
+        succeeded("pg_ctl", &command.output().expect("PostgreSQL is installed: `make tools`"));
     }
 
     /// A directory of the server's user, a free port, and whoever takes both down at the end.
