@@ -127,7 +127,7 @@ pub struct CodesConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClicksConfig {
-    /// Visits that may wait to be counted.
+    /// Links whose visits may wait in memory to be counted.
     pub queue_size: usize,
 }
 

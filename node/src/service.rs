@@ -14,3 +14,4 @@ pub mod own_host;
 pub mod resolve;
 mod single_flight;
 pub mod tiers;
+pub mod stats;

@@ -11,19 +11,22 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
+use crate::clicks::{self, ClickOptions};
 use crate::config::{Config, Role};
 use crate::domain::access::ApiKeyHash;
 use crate::http::state::{Api, BULK_PLACES, BodyBudget, HttpSettings, RequestIds};
 use crate::ids::blocks::BlockOptions;
 use crate::ids::raft::{RaftIdOptions, RaftIds};
 use crate::lifecycle::Tasks;
-use crate::metrics::{HttpMetrics, LinkMetrics, Registry};
+use crate::metrics::{ClickMetrics, HttpMetrics, LinkMetrics, Registry};
+use crate::ports::click_store::{ClickSink, ClickStore};
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::random_128;
 use crate::ports::id_source::{KeySource, SnowflakeIssuer};
 use crate::ports::key_store::KeyStore;
 use crate::ports::link_store::{CreateOutcome, LinkStore, NewLink, VisitOutcome};
 use crate::ports::spawn::Spawn;
+use crate::redis_server::RedisServer;
 use crate::service::batch::Batcher;
 use crate::service::create::CreateLinks;
 use crate::service::decode_ids::DecodeIds;
@@ -35,6 +38,7 @@ use crate::service::namespaces::ManageNamespaces;
 use crate::service::own_host::OwnHost;
 use crate::service::resolve::ResolveLinks;
 use crate::service::tiers::Tiers;
+use crate::service::stats::LinkStats;
 
 /// How long a draw waits for a block of ids before the request is answered with 503.
 const ID_PATIENCE: Duration = Duration::from_secs(2);
@@ -45,6 +49,7 @@ pub(super) struct Parts<'a> {
     pub(super) store: Arc<dyn LinkStore>,
     pub(super) keys: Arc<dyn KeyStore>,
     pub(super) ids: Ids,
+    pub(super) clicks: Clicks,
     pub(super) health: Health,
     pub(super) code_key: &'a CodeKey,
     pub(super) bootstrap: Option<ApiKeyHash>,
@@ -68,6 +73,33 @@ pub(super) struct Ids {
     pub(super) snowflakes: Option<Arc<dyn SnowflakeIssuer>>,
 }
 
+/// Where clicks go, and where they are looked up.
+pub(super) struct Clicks {
+    pub(super) sink: Arc<dyn ClickSink>,
+    pub(super) store: Arc<dyn ClickStore>,
+}
+
+/// Starts counting clicks in `store`, by way of `stream` if there is one.
+pub(super) fn start_clicks(
+    config: &Config,
+    stream: Option<RedisServer>,
+    store: Arc<dyn ClickStore>,
+    registry: &Registry,
+    background: &Tasks,
+    around: &Surroundings,
+) -> Clicks {
+    let sink = clicks::start(
+        ClickOptions::new(config.clicks.queue_size),
+        stream,
+        Arc::clone(&store),
+        Arc::clone(&around.clock),
+        &*around.entropy,
+        background,
+        ClickMetrics::new(registry),
+    );
+    Clicks { sink, store }
+}
+
 /// The use cases, over `parts`.
 pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSettings, around: &Surroundings) -> Api {
     let Parts {
@@ -75,6 +107,7 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
         store,
         keys,
         ids,
+        clicks,
         health,
         code_key,
         bootstrap,
@@ -112,6 +145,8 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
             Arc::clone(&clock),
         ),
         resolve,
+        clicks: clicks.sink,
+        stats: LinkStats::new(clicks.store, Arc::clone(&clock)),
         ids: match ids.snowflakes {
             Some(snowflakes) => IssueIds::new(Arc::clone(&ids.namespaces) as _).with_snowflakes(snowflakes),
             None => IssueIds::new(Arc::clone(&ids.namespaces) as _),

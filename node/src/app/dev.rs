@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use stint_idgen::CodeKey;
 
-use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host};
+use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host, start_clicks};
 use super::frontend::{Frontend, bind_admin, bind_public};
 use super::{CLOSED_WITHIN, Surroundings};
 use crate::cache::memory::MemoryLinkCache;
@@ -86,6 +86,7 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
         store: Arc::clone(&store) as _,
         keys: Arc::clone(&store) as _,
         ids: Ids { keys: Arc::clone(&ids) as _, namespaces: ids, snowflakes: None },
+        clicks: start_clicks(config, None, Arc::clone(&store) as _, &registry, &background, &around),
         health: Health::new(Arc::clone(&group) as _).with_store(Arc::clone(&store) as _),
         code_key: &code_key,
         bootstrap: Some(ApiKeyHash::of(&admin_key.text)),

@@ -17,7 +17,7 @@ use stint_idgen::CodeKey;
 
 use self::ids::{start_namespaces, start_snowflakes};
 use super::Surroundings;
-use super::api::{Ids, Parts, assemble, http_settings, own_host};
+use super::api::{Ids, Parts, assemble, http_settings, own_host, start_clicks};
 use super::coordination::allocators_client;
 use super::frontend::{Frontend, bind_admin, bind_public};
 use crate::cache::memory::MemoryLinkCache;
@@ -113,6 +113,7 @@ fn start_ids_only(config: &Config, allocator: Arc<dyn Allocator>, around: &Surro
         store: Arc::new(NoDatabase),
         keys: Arc::new(NoDatabase),
         ids: Ids { keys: Arc::clone(&namespaces) as _, namespaces, snowflakes: snowflakes.map(|it| it as _) },
+        clicks: start_clicks(config, None, Arc::new(NoDatabase), &registry, &background, around),
         health: health.clone(),
         code_key: &code_key,
         bootstrap: Some(ApiKeyHash::of(admin_key.expose())),

@@ -8,15 +8,14 @@ use super::source::Source;
 /// What only members of the allocators' group use.
 const OF_MEMBERS: [&str; 2] = ["cluster.listen", "cluster.peers"];
 /// What no role uses yet.
-const OF_NOBODY: [&str; 5] =
-    ["http.trusted_proxies", "database.replica_urls", "database.pool_size", "clicks.queue_size", "trace.endpoint"];
+const OF_NOBODY: [&str; 4] = ["http.trusted_proxies", "database.replica_urls", "database.pool_size", "trace.endpoint"];
 /// What is used between the nodes of a cluster.
 const OF_CLUSTERS: [&str; 6] =
     ["cluster.allocators", "cluster.secret", "cluster.id", "cluster.tls.cert", "cluster.tls.key", "cluster.tls.ca"];
 /// What only nodes use that keep something.
 const OF_DATA: [&str; 2] = ["cluster.node_id", "cluster.data_dir"];
 /// What is of use only on a public port.
-const OF_PUBLIC_PORTS: [&str; 19] = [
+const OF_PUBLIC_PORTS: [&str; 20] = [
     "http.listen",
     "http.public_url",
     "http.redirect_status",
@@ -36,6 +35,7 @@ const OF_PUBLIC_PORTS: [&str; 19] = [
     "cache.redis_url",
     "cache.l1_entries",
     "cache.l1_ttl",
+    "clicks.queue_size",
 ];
 
 impl Role {

@@ -24,6 +24,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(links::create_link, links::list_links))
         .routes(routes!(links::bulk::create_links))
         .routes(routes!(links::get_link, links::update_link, links::delete_link))
+        .routes(routes!(links::stats::link_stats))
         .routes(routes!(ids::issue_ids))
         .routes(routes!(ids::decode::decode_id))
         .routes(routes!(ids::audit::read_audit))

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::alias::Alias;
 use crate::domain::link::Link;
 use crate::metrics::{HttpMetrics, LinkMetrics};
+use crate::ports::click_store::ClickSink;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
 use crate::service::create::CreateLinks;
@@ -22,6 +23,7 @@ use crate::service::keys::ManageKeys;
 use crate::service::links::ManageLinks;
 use crate::service::namespaces::ManageNamespaces;
 use crate::service::resolve::ResolveLinks;
+use crate::service::stats::LinkStats;
 
 /// The use cases and settings behind the public port.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ pub struct Api {
     pub links: ManageLinks,
     /// Following links.
     pub resolve: Arc<ResolveLinks>,
+    /// Takes the clicks in.
+    pub clicks: Arc<dyn ClickSink>,
+    /// Showing how often links were followed.
+    pub stats: LinkStats,
     /// Issuing ids.
     pub ids: IssueIds,
     /// Making, changing and seeing namespaces.

@@ -10,6 +10,7 @@ use crate::domain::alias::Alias;
 use crate::domain::link::Link;
 use crate::domain::target_url::{TargetUrl, UrlHash};
 use crate::domain::timestamp::UnixMs;
+use crate::ports::click_store::{ClickChunk, ClickStore, ClickTotals, Day};
 use crate::ports::key_store::{KeyRecord, KeyStore, NewKey};
 use crate::ports::link_store::{
     CreateOutcome, FenceStore, Idempotency, LaneMark, LinkChange, LinkStore, ListQuery, NewLink, Replay, StoreError,
@@ -120,5 +121,20 @@ impl FenceStore for NoDatabase {
 
     async fn raise_mark(&self, _lane: Lane, _source: &str, _mark: u64) -> Result<bool, StoreError> {
         absent("raise a lane's mark")
+    }
+}
+
+#[async_trait]
+impl ClickStore for NoDatabase {
+    async fn add_chunks(&self, _chunks: &[ClickChunk], _now: UnixMs) -> Result<u64, StoreError> {
+        absent("count clicks")
+    }
+
+    async fn clicks(&self, _key: Key, _since: Day) -> Result<ClickTotals, StoreError> {
+        absent("read a link's clicks")
+    }
+
+    async fn forget_chunks_before(&self, _moment: UnixMs) -> Result<u64, StoreError> {
+        Ok(0)
     }
 }

@@ -6,6 +6,7 @@ mod aliases;
 mod api_keys;
 mod bad_input;
 mod bulk;
+mod clicks;
 mod cluster;
 mod command_line;
 mod crash;

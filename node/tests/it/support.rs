@@ -13,7 +13,7 @@ pub(crate) use cluster::{Cluster, SECRET, draw, free_address, last_line};
 pub(crate) use http::{Client, Response};
 pub(crate) use line::Line;
 pub(crate) use node::{TestNode, open};
-pub(crate) use postgres::Postgres;
+pub(crate) use postgres::{Postgres, fresh_database};
 pub(crate) use redis::Redis;
 pub(crate) use process::{Program, command, run};
 

@@ -14,7 +14,7 @@ use super::ids::{IdSources, start_namespaces, start_snowflakes};
 use super::late::LateKeys;
 use super::{AtHand, Ports, ServeNode};
 use crate::app::Surroundings;
-use crate::app::api::{Ids, Parts, assemble, http_settings};
+use crate::app::api::{Ids, Parts, assemble, http_settings, start_clicks};
 use crate::cache::disabled::NoSharedCache;
 use crate::cache::memory::MemoryLinkCache;
 use crate::cache::redis::{PREFIX, RedisLinkCache, listen};
@@ -34,6 +34,7 @@ use crate::service::changes::FollowChanges;
 use crate::service::health::{Health, Look};
 use crate::service::tiers::Tiers;
 use crate::storage::postgres::PgStore;
+use crate::storage::postgres::clicks::PgClickStore;
 use crate::storage::postgres::servers::{MAX_REPLICA_LAG, ServerOptions, Servers};
 use crate::tasks::changes::follow_changes;
 use crate::{http, tasks};
@@ -94,6 +95,8 @@ pub(super) async fn start_shortener(
     });
     background.start("change cleanup", tasks::forget_old_changes(Arc::clone(&store) as _, background.stopping()));
 
+    let click_store = Arc::new(PgClickStore::new(Arc::clone(&servers)));
+    let clicks = start_clicks(config, redis.clone(), click_store, &registry, &background, around);
     let namespaces = start_namespaces(config, &ports.label, &allocator, &registry, &background, around);
     let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: snowflakes.clone() };
     let mut looks: Vec<Arc<dyn Look>> = vec![Arc::new(DatabaseLook(servers))];
@@ -107,6 +110,7 @@ pub(super) async fn start_shortener(
         store: Arc::clone(&store) as _,
         keys: store,
         ids: Ids { keys, namespaces, snowflakes: snowflakes.map(|it| it as _) },
+        clicks,
         health: health.clone(),
         code_key: &code_key,
         bootstrap: config.auth.admin_key.as_ref().map(|key| ApiKeyHash::of(key.expose())),

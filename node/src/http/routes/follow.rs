@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::link::Link;
+use crate::domain::timestamp::UnixMs;
 use crate::http::error::documented::{LinkProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemKind};
 use crate::http::pages;
@@ -69,10 +70,17 @@ pub(in crate::http) async fn follow(
     if let Some(code) = path.strip_suffix('+') {
         return preview(&api, code, &headers).await;
     }
-    let follow = api.resolve.follow(path, method != Method::HEAD).await;
+    let counts = method != Method::HEAD;
+    let follow = api.resolve.follow(path, counts).await;
     count(&api, follow.as_ref().ok());
     match follow? {
-        Follow::To { link, limited, .. } => redirect(&api, &link, limited),
+        Follow::To { link, limited, .. } => {
+            let redirected = redirect(&api, &link, limited)?;
+            if counts {
+                api.clicks.record(link.key, UnixMs::from_clock(api.clock.unix_ms()));
+            }
+            Ok(redirected)
+        }
         missed => Err(refuse(&missed, path)),
     }
 }
