@@ -13,5 +13,5 @@ pub mod namespaces;
 pub mod own_host;
 pub mod resolve;
 mod single_flight;
-pub mod tiers;
 pub mod stats;
+pub mod tiers;

@@ -37,8 +37,8 @@ use crate::service::links::{Edit, Edited, ManageLinks, make_edits};
 use crate::service::namespaces::ManageNamespaces;
 use crate::service::own_host::OwnHost;
 use crate::service::resolve::ResolveLinks;
-use crate::service::tiers::Tiers;
 use crate::service::stats::LinkStats;
+use crate::service::tiers::Tiers;
 
 /// How long a draw waits for a block of ids before the request is answered with 503.
 const ID_PATIENCE: Duration = Duration::from_secs(2);

@@ -14,8 +14,8 @@ pub(crate) use http::{Client, Response};
 pub(crate) use line::Line;
 pub(crate) use node::{TestNode, open};
 pub(crate) use postgres::{Postgres, fresh_database};
-pub(crate) use redis::Redis;
 pub(crate) use process::{Program, command, run};
+pub(crate) use redis::Redis;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -143,7 +143,8 @@ async fn a_node_that_was_cut_off_from_redis_during_a_change_does_not_bring_the_o
 async fn an_acknowledged_link_is_not_missing_when_the_primary_can_not_be_asked() {
     let fleet = Fleet::without_nodes(Wanted { replicas: 0, ..Wanted::default() }).await;
     let line = Line::to(fleet.primary.port()).await;
-    let (cut_off, other) = (fleet.serve(1, &[("DATABASE_URL", &database_through(&line))]).await, fleet.serve(2, &[]).await);
+    let (cut_off, other) =
+        (fleet.serve(1, &[("DATABASE_URL", &database_through(&line))]).await, fleet.serve(2, &[]).await);
     ready(&cut_off).await;
     ready(&other).await;
     let client = cut_off.client();

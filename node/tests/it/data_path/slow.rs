@@ -12,8 +12,11 @@ use crate::support::{Line, in_parallel};
 async fn a_slow_database_slows_no_cached_redirect_and_what_waits_is_bounded() {
     let fleet = Fleet::without_nodes(Wanted { replicas: 0, ..Wanted::default() }).await;
     let line = Line::to(fleet.primary.port()).await;
-    let settings =
-        [("DATABASE_URL", &*database_through(&line)), ("STINT_DATABASE__POOL_SIZE", "4"), ("STINT_HTTP__REQUEST_TIMEOUT", "3s")];
+    let settings = [
+        ("DATABASE_URL", &*database_through(&line)),
+        ("STINT_DATABASE__POOL_SIZE", "4"),
+        ("STINT_HTTP__REQUEST_TIMEOUT", "3s"),
+    ];
     let node = fleet.serve(1, &settings).await;
     ready(&node).await;
     let client = node.client();
@@ -35,12 +38,7 @@ async fn a_slow_database_slows_no_cached_redirect_and_what_waits_is_bounded() {
     };
     let (statuses, slowest) = tokio::join!(creating, following);
     let count = |status| statuses.iter().filter(|it| **it == status).count();
-    println!(
-        "{} created, {} refused in {:?}; slowest redirect {slowest:?}",
-        count(201),
-        count(503),
-        since.elapsed()
-    );
+    println!("{} created, {} refused in {:?}; slowest redirect {slowest:?}", count(201), count(503), since.elapsed());
     assert_eq!(count(201) + count(503), statuses.len(), "nothing else is answered");
     line.slow_down(Duration::ZERO);
     create_in_the_end(&client, &json!({ "url": "https://example.com/after", "reuse": false })).await;
