@@ -85,13 +85,9 @@ pub(in crate::storage) async fn many_chunks_are_one_transaction(store: &dyn Clic
 
 pub(in crate::storage) async fn the_outermost_keys_and_days_are_counted(store: &dyn ClickStore) {
     let last = Day(2_932_896);
-    for number in [Key::MIN.get(), -1, 1, Key::MAX.get()] {
-        let seq = number.unsigned_abs() % 1000 + 1;
-        let process = number.unsigned_abs().into();
-        assert_eq!(
-            add(store, &[chunk(process, seq, &[(number, Day(0), 1), (number, last, 1 << 40)])]).await,
-            (1 << 40) + 1
-        );
+    for (seq, number) in (1..).zip([Key::MIN.get(), -1, 1, Key::MAX.get()]) {
+        let clicks = [(number, Day(0), 1), (number, last, 1 << 40)];
+        assert_eq!(add(store, &[chunk(1, seq, &clicks)]).await, (1 << 40) + 1);
         let found = store.clicks(key(number), Day(0)).await.unwrap();
         assert_eq!(found.days, [(last, 1 << 40), (Day(0), 1)]);
     }
