@@ -92,3 +92,13 @@ pub(super) async fn run(store: &PgStore, statement: &'static str) {
 pub(super) async fn number(store: &PgStore, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(&store.servers.primary().unwrap().pool).await.unwrap()
 }
+
+/// Waits until a statement in the store's database waits for another one's lock.
+pub(super) async fn until_one_waits(store: &PgStore) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let started = Instant::now();
+    while number(store, waiting).await == 0 {
+        assert!(started.elapsed() < Duration::from_secs(30), "nobody waits for a lock");
+    }
+}

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::label::Tags;
 use crate::ports::link_store::{Idempotency, LinkStore as _};
 use crate::storage::postgres::tests::{
-    database, executed, fresh, key, logging_database, named, number, open, open_single, plain, run,
+    database, executed, fresh, key, logging_database, named, number, open, open_single, plain, run, until_one_waits,
 };
 
 fn is_created(outcome: &CreateOutcome) -> bool {
@@ -138,6 +138,27 @@ async fn an_idempotency_key_that_another_node_takes_meanwhile_is_replayed() {
     let [CreateOutcome::Created(link)] = &made[..] else { panic!("{made:?}") };
     assert_eq!(repeated, vec![CreateOutcome::Replayed { link: link.clone(), created: true }; 7]);
     assert_eq!(orphans(&store).await, 0);
+}
+
+#[tokio::test]
+async fn what_comes_between_reading_and_inserting_is_read_again() {
+    let url = database();
+    let (store, other) = (open(&url), open(&url));
+    let (theirs, ours) = (plain(1, "https://a.example/"), plain(2, "https://a.example/"));
+    let mut transaction = other.servers.primary().unwrap().pool.begin().await.unwrap();
+    insert::run(&mut transaction, vec![Row::of(&theirs)]).await.unwrap();
+    let pool = &store.servers.primary().unwrap().pool;
+    let entries = [&ours];
+    let creating = exact::create(pool, &entries, false);
+    let committing = async {
+        until_one_waits(&other).await;
+        transaction.commit().await.unwrap();
+    };
+    let (created_meanwhile, ()) = tokio::join!(creating, committing);
+    let error = created_meanwhile.unwrap_err();
+    assert!(Batch::of(Vec::new()).may_go_on_after(&error), "{error:?}");
+    let outcomes = exact::create(pool, &entries, false).await.unwrap();
+    assert_eq!(outcomes, [CreateOutcome::Reused(created(&theirs))]);
 }
 
 #[tokio::test]

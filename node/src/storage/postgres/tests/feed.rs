@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::*;
 use crate::domain::alias::Alias;
 use crate::ports::change_feed::{Change, ChangeFeed as _};
-use crate::ports::link_store::{LinkChange, LinkStore as _};
+use crate::ports::link_store::{LinkChange, LinkStore as _, VisitOutcome};
 
 fn change(seq: i64, of: i64, version: i64) -> Change {
     Change { seq, key: key(of), version }
@@ -69,6 +69,22 @@ async fn misses_of_many_callers_go_in_few_statements() {
         assert_eq!(found.unwrap(), (number <= 50).then(|| key(number)));
     }
     assert_eq!(executed(&url) - before, 4);
+}
+
+#[tokio::test]
+async fn a_visit_that_was_counted_meanwhile_is_not_given_twice() {
+    let url = database();
+    let (store, other) = (open(&url), open(&url));
+    store.create(vec![NewLink { max_visits: Some(1), reuse: false, ..plain(1, "https://a.example/") }]).await.unwrap();
+    let mut transaction = other.servers.primary().unwrap().pool.begin().await.unwrap();
+    sqlx::query("UPDATE links SET visits = visits + 1").execute(&mut *transaction).await.unwrap();
+    let committing = async {
+        until_one_waits(&other).await;
+        transaction.commit().await.unwrap();
+    };
+    let (outcomes, ()) = tokio::join!(store.count_visits(vec![key(1)]), committing);
+    assert_eq!(outcomes.unwrap(), [VisitOutcome::UsedUp]);
+    assert_eq!(number(&store, "SELECT visits FROM links").await, 1);
 }
 
 #[tokio::test]
