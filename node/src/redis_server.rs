@@ -26,10 +26,6 @@ use crate::ports::error_chain::Chain;
 
 pub use first_look::{FirstLook, RedisRefused};
 
-/// How long making a connection may take, from finding the server to its first answer.
-const CONNECTED_WITHIN: Duration = Duration::from_millis(750);
-/// How long an answer may take.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(250);
 /// The pause after a dial that failed; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such pause: so long after Redis is back it may go unnoticed.
@@ -55,9 +51,22 @@ pub enum RedisState {
     Away,
 }
 
+/// How long Redis is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection, from finding the server to its first answer.
+    pub connection: Duration,
+    /// For an answer that nobody else waits for.
+    pub answer: Duration,
+    /// For an answer that somebody's redirect waits for. A hundred times what it takes; a later one costs more than the
+    /// store's.
+    pub visitor: Duration,
+}
+
 #[derive(Debug)]
 struct Shared {
     address: Address,
+    patience: Patience,
     line: RwLock<Line>,
     state: watch::Sender<RedisState>,
     dialling: Mutex<()>,
@@ -75,6 +84,13 @@ struct Line {
     resting: Option<(Instant, RedisError)>,
 }
 
+impl Default for Patience {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self { connection: ms(750), answer: ms(250), visitor: ms(100) }
+    }
+}
+
 impl RedisServer {
     /// The server at a URL; nothing is dialled yet.
     ///
@@ -86,12 +102,21 @@ impl RedisServer {
     /// # Errors
     /// [`RedisError`], if the URL can't be used.
     pub fn open(url: &str) -> Result<Self, RedisError> {
+        Self::open_with(url, Patience::default())
+    }
+
+    /// The same, waited for as long as this.
+    ///
+    /// # Errors
+    /// [`RedisError`], if the URL can't be used.
+    pub fn open_with(url: &str, patience: Patience) -> Result<Self, RedisError> {
         // The redis crate takes the process's provider, and there is none when two are compiled in. Whoever was first stays.
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let line = Line { connection: None, generation: 0, pause: FIRST_PAUSE, resting: None };
         Ok(Self {
             shared: Arc::new(Shared {
                 address: Address::parse(url)?,
+                patience,
                 line: RwLock::new(line),
                 state: watch::Sender::new(RedisState::Away),
                 dialling: Mutex::default(),
@@ -127,6 +152,11 @@ impl RedisServer {
         self.dial().await
     }
 
+    /// How long it is waited for.
+    pub fn patience(&self) -> Patience {
+        self.shared.patience
+    }
+
     /// The number of the connection at hand; 0 without one.
     pub fn generation(&self) -> u64 {
         match *self.shared.state.borrow() {
@@ -145,7 +175,9 @@ impl RedisServer {
     /// # Errors
     /// [`RedisError`], if Redis can't be reached.
     pub async fn channels(&self) -> Result<PubSub, RedisError> {
-        let made = timeout(CONNECTED_WITHIN, async { self.shared.address.client().await?.get_async_pubsub().await });
+        let made = timeout(self.shared.patience.connection, async {
+            self.shared.address.client().await?.get_async_pubsub().await
+        });
         made.await.unwrap_or_else(|_| Err(too_late()))
     }
 
@@ -214,7 +246,7 @@ impl RedisServer {
     }
 
     async fn dial(&self) -> Result<(MultiplexedConnection, u64), RedisError> {
-        let made = timeout(CONNECTED_WITHIN, self.make()).await.unwrap_or_else(|_| Err(too_late()));
+        let made = timeout(self.shared.patience.connection, self.make()).await.unwrap_or_else(|_| Err(too_late()));
         let mut line = self.line_mut();
         match made {
             Ok(connection) => {
@@ -239,8 +271,8 @@ impl RedisServer {
 
     async fn make(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTED_WITHIN))
-            .set_response_timeout(Some(ANSWERED_WITHIN));
+            .set_connection_timeout(Some(self.shared.patience.connection))
+            .set_response_timeout(Some(self.shared.patience.answer));
         let client = self.shared.address.client().await?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         // The handshake of a server that wants a password succeeds without one, and a paused one takes connections.

@@ -1,7 +1,7 @@
 //! The shared cache in Redis: versioned values that live a day, floors for what changed, and doubt whenever Redis was away.
 //!
 //! **Invariant: no value older than a noted change is answered**, whatever Redis lost or brought back; `trust` holds the
-//! rule. A request waits at most [`READ_WITHIN`] once, then Redis counts as away and costs nothing. Writing only queues.
+//! rule. A request waits a tenth of a second at most, once; then Redis counts as away and costs nothing. Writing only queues.
 
 mod hints;
 mod scripts;
@@ -41,8 +41,6 @@ use crate::redis_server::RedisServer;
 
 pub use hints::listen;
 
-/// How long a request waits for Redis. A hundred times what it takes; later answers cost more than the store's.
-const READ_WITHIN: Duration = Duration::from_millis(100);
 /// How long a floor is kept: far longer than any value waits to be written, and than any replica may lag.
 const FLOOR_KEPT: Duration = Duration::from_mins(10);
 /// Changes noted by one call of the script: well under a millisecond of Redis's only thread.
@@ -139,7 +137,10 @@ impl Shared {
         }
         let mut command = redis::cmd("MGET");
         command.arg(self.names.epoch()).arg(name);
-        let asked = timeout(READ_WITHIN, command.query_async::<(Option<Vec<u8>>, Option<Vec<u8>>)>(&mut connection));
+        let asked = timeout(
+            self.server.patience().visitor,
+            command.query_async::<(Option<Vec<u8>>, Option<Vec<u8>>)>(&mut connection),
+        );
         match asked.await.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())) {
             Ok((epoch, bytes)) if epoch.as_deref() == Some(&belief.ground.epoch) => {
                 (self.trust.belief() == Some(belief)).then_some((belief, bytes))

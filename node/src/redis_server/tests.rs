@@ -7,6 +7,12 @@ use crate::lifecycle::Tasks;
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// A server that a busy machine doesn't make look away.
+fn patient(url: &str) -> RedisServer {
+    let long = Duration::from_secs(3);
+    RedisServer::open_with(url, Patience { connection: long, answer: long, visitor: long }).unwrap()
+}
+
 async fn ping(server: &RedisServer) -> Result<(), RedisError> {
     let mut connection = server.connection().await?;
     let answer = redis::cmd("PING").exec_async(&mut connection).await;
@@ -28,13 +34,13 @@ async fn state(server: &RedisServer, wanted: impl FnMut(&RedisState) -> bool) ->
 }
 
 async fn refused(url: &str) -> String {
-    RedisServer::open(url).unwrap().first_look().await.expect_err("it refuses").to_string()
+    patient(url).first_look().await.expect_err("it refuses").to_string()
 }
 
 #[tokio::test]
 async fn each_connection_has_a_higher_number_than_the_one_before() {
     let redis = Redis::start();
-    let server = RedisServer::open(&redis.url()).unwrap();
+    let server = patient(&redis.url());
     assert_eq!((server.generation(), *server.watch().borrow()), (0, RedisState::Away));
     ping(&server).await.unwrap();
     assert_eq!(server.generation(), 1);
@@ -52,7 +58,7 @@ async fn each_connection_has_a_higher_number_than_the_one_before() {
 #[tokio::test]
 async fn while_redis_is_away_or_hangs_callers_are_told_at_once_and_it_is_found_again() {
     let redis = Redis::start();
-    let server = RedisServer::open(&redis.url()).unwrap();
+    let server = patient(&redis.url());
     let _tasks = keep(&server);
     state(&server, |state| *state != RedisState::Away).await;
     redis.pause();
@@ -82,7 +88,7 @@ async fn users_and_passwords_are_given_and_refused_in_words() {
     let redis = Redis::start_with("requirepass secret\nuser app on >p@ss ~* &* +@all\n");
     let at = redis.url().replace("redis://", "");
     for login in ["redis://:secret@", "redis://default:secret@", "redis://app:p%40ss@"] {
-        let server = RedisServer::open(&format!("{login}{at}/1")).unwrap();
+        let server = patient(&format!("{login}{at}/1"));
         assert!(matches!(server.first_look().await, Ok(FirstLook::Answers { evicts_everything: None })), "{login}");
         ping(&server).await.unwrap();
     }
@@ -96,7 +102,7 @@ async fn users_and_passwords_are_given_and_refused_in_words() {
 async fn a_policy_that_evicts_everything_is_noticed() {
     for (policy, noticed) in [("allkeys-lru", true), ("volatile-lru", false), ("noeviction", false)] {
         let redis = Redis::start_with(&format!("maxmemory 100mb\nmaxmemory-policy {policy}\n"));
-        let look = RedisServer::open(&redis.url()).unwrap().first_look().await.unwrap();
+        let look = patient(&redis.url()).first_look().await.unwrap();
         let FirstLook::Answers { evicts_everything } = look else { panic!("{look:?}") };
         assert_eq!(evicts_everything.as_deref(), noticed.then_some(policy));
     }
@@ -115,7 +121,7 @@ async fn tls_is_spoken_to_a_server_whose_certificate_the_given_file_vouches_for_
         file("redis.key"),
     ));
     let url = format!("rediss://:secret@127.0.0.1:{}", redis.tls_port());
-    let server = RedisServer::open(&format!("{url}?ca_file={}", file("redis.pem"))).unwrap();
+    let server = patient(&format!("{url}?ca_file={}", file("redis.pem")));
     assert!(matches!(server.first_look().await, Ok(FirstLook::Answers { .. })));
     ping(&server).await.unwrap();
     let error = refused(&url).await;
@@ -129,7 +135,7 @@ async fn after_a_failover_the_sentinels_lead_to_the_new_primary() {
     let sentinel = Redis::sentinel(&primary);
     // The first address is nobody's.
     let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port());
-    let server = RedisServer::open(&url).unwrap();
+    let server = patient(&url);
     let _tasks = keep(&server);
     state(&server, |state| *state != RedisState::Away).await;
     let deadline = Instant::now() + DEADLINE;

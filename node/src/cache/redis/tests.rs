@@ -17,10 +17,12 @@ use crate::metrics::Registry;
 use crate::ports::clock::ManualClock;
 use crate::ports::entropy::OsEntropy;
 use crate::ports::spawn::Spawn as _;
+use crate::redis_server::Patience;
 use crate::redis_server::real::Redis;
 
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a node knows of Redis: the cache, its own memory, and the tasks that keep both going.
 struct Node {
@@ -36,7 +38,9 @@ impl Node {
     /// A node that believes nothing yet.
     fn new(redis: &Redis) -> Self {
         let (tasks, registry) = (Tasks::default(), Registry::new().unwrap());
-        let server = RedisServer::open(&redis.url()).unwrap();
+        // A busy machine must not look like a Redis that is away.
+        let patience = Patience { connection: PATIENCE, answer: PATIENCE, visitor: PATIENCE };
+        let server = RedisServer::open_with(&redis.url(), patience).unwrap();
         let kept = server.clone();
         tasks.start_endless("redis", async move { kept.keep_connected().await });
         let clock = Arc::<ManualClock>::default();
