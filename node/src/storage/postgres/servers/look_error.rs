@@ -85,6 +85,7 @@ fn remedy(code: &str, message: &str) -> Option<String> {
             "grant the role CONNECT on the database and, where they were revoked, EXECUTE on pg_control_system() and \
              the functions that report WAL positions"
         }
+        _ if message.contains("statement pooling mode") => "set pool_mode = session for this database in pgbouncer.ini",
         // PgBouncer says everything with this code; that it can't reach its server is none of these.
         "08P01" if message.contains("unsupported startup parameter") => {
             "add the parameter to ignore_startup_parameters in pgbouncer.ini"

@@ -142,7 +142,7 @@ impl Board {
 impl State {
     /// Who should be the primary, if somebody else than the one in use. Nobody, until all who may be were looked at: of
     /// two the one on the higher timeline is right, and he may be the second to answer.
-    fn candidate(&mut self, board: &Board) -> Option<(usize, Lineage)> {
+    pub(super) fn candidate(&mut self, board: &Board) -> Option<(usize, Lineage)> {
         let may_be = |index: &usize| board.servers[*index].may_be_primary;
         if !(0..board.servers.len()).filter(may_be).all(|index| self.seen[index].look.is_some()) {
             return None;

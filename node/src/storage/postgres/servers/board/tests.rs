@@ -108,3 +108,17 @@ async fn a_replica_that_is_too_far_behind_is_out_until_it_has_caught_up() {
     board.record(2, away(true));
     assert!(board.rotation().is_empty(), "one slow look is enough: others are read");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_taken_before_all_who_may_be_the_primary_were_looked_at() {
+    let candidate = |board: &Board| board.state().candidate(board);
+    let board = board();
+    board.record(0, primary(1, 100));
+    assert_eq!(candidate(&board), None);
+    board.record(1, primary(2, 50));
+    assert_eq!(candidate(&board), Some((1, Lineage { system: 7, timeline: 2 })), "the higher timeline");
+    board.record(0, primary(2, 100));
+    assert_eq!(candidate(&board), Some((0, Lineage { system: 7, timeline: 2 })), "the first of equal ones");
+    board.record(0, away(false));
+    assert_eq!(candidate(&board), Some((1, Lineage { system: 7, timeline: 2 })));
+}

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use super::rig::{name, primary, url};
+use super::rig::{eventually, name, primary, url};
 use super::*;
 use crate::storage::test_postgres::Postgres;
 
@@ -28,6 +28,11 @@ async fn refusal(url: &str) -> String {
     text
 }
 
+/// Waits until the server has read its new rules, which refuse this URL.
+async fn refuses(url: &str) {
+    eventually(|| format!("{url} is refused"), async || look(url).await.is_err()).await;
+}
+
 fn contains(text: &str, parts: &[&str]) {
     assert!(parts.iter().all(|part| text.contains(part)), "{parts:?} are not all in {text:?}");
 }
@@ -41,10 +46,7 @@ async fn a_server_that_refuses_is_told_from_one_that_is_away() {
     server.execute("SELECT pg_reload_conf()");
     let with = |password: &str, rest: &str| format!("postgres://app:{password}@{}/{rest}", name(&server));
 
-    let mut tick = tokio::time::interval(Duration::from_millis(20));
-    while look(&url(&server)).await.is_ok() {
-        tick.tick().await;
-    }
+    refuses(&url(&server)).await;
     assert_eq!(look(&with(ENCODED, "postgres")).await, Ok(Vec::new()));
     contains(
         &refusal(&with("p%40ss-wrong", "postgres")).await,
@@ -105,10 +107,7 @@ async fn a_certificate_is_checked_as_the_url_says() {
     server.execute("SELECT pg_reload_conf()");
 
     let to = |host: &str, query: &str| format!("postgres://app@{host}:{}/postgres?{query}", server.port());
-    let mut tick = tokio::time::interval(Duration::from_millis(20));
-    while look(&to("127.0.0.1", "sslmode=disable")).await.is_ok() {
-        tick.tick().await;
-    }
+    refuses(&to("127.0.0.1", "sslmode=disable")).await;
     contains(&refusal(&to("127.0.0.1", "sslmode=disable")).await, &["no pg_hba.conf entry", "sslmode"]);
     for query in [
         String::new(),

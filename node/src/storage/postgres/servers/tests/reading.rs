@@ -1,6 +1,6 @@
 //! Replicas that freeze, stop replaying or are cut off leave the rotation, and come back.
 
-use super::rig::{Node, options, primary};
+use super::rig::{Node, eventually, options, primary};
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,10 +37,8 @@ async fn a_replica_that_can_not_keep_up_is_not_read_until_it_has_caught_up() {
     let conninfo = other.execute("SHOW primary_conninfo");
     other.execute("ALTER SYSTEM SET primary_conninfo = ''");
     other.execute("SELECT pg_reload_conf()");
-    let mut cut_off = tokio::time::interval(Duration::from_millis(20));
-    while !other.execute("SELECT pid FROM pg_stat_wal_receiver").is_empty() {
-        cut_off.tick().await;
-    }
+    let cut_off = async || other.execute("SELECT pid FROM pg_stat_wal_receiver").is_empty();
+    eventually(|| "the replica is cut off".to_owned(), cut_off).await;
     leader.execute("INSERT INTO missed VALUES (1)");
     node.leaves_out(&other, "behind").await;
     other.execute(&format!("ALTER SYSTEM SET primary_conninfo = '{}'", conninfo.replace('\'', "''")));

@@ -78,6 +78,16 @@ pub(super) fn options(primaries: &[&Postgres], replicas: &[&Postgres]) -> Server
     }
 }
 
+/// Waits until `condition` holds.
+pub(super) async fn eventually(what: impl Fn() -> String, condition: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    let mut tick = interval(Duration::from_millis(20));
+    while !condition().await {
+        tick.tick().await;
+        assert!(began.elapsed() < DEADLINE, "not within {DEADLINE:?}: {}", what());
+    }
+}
+
 impl Node {
     pub(super) fn start(options: &ServerOptions, register: Option<&Arc<Register>>) -> Self {
         let (registry, tasks) = (Registry::new().unwrap(), Tasks::default());
@@ -120,16 +130,8 @@ impl Node {
     }
 
     async fn comes_to(&self, what: &str, holds: impl Fn(&ServersStatus) -> bool) {
-        let began = Instant::now();
-        let mut tick = interval(Duration::from_millis(20));
-        loop {
-            tick.tick().await;
-            let status = self.servers.status();
-            if holds(&status) {
-                return;
-            }
-            assert!(began.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; it is {status:#?}");
-        }
+        let describe = || format!("{what}; it is {:#?}", self.servers.status());
+        eventually(describe, async || holds(&self.servers.status())).await;
     }
 
     /// The ports of the replicas that are read, each once.
