@@ -75,10 +75,7 @@ async fn no_key_is_repeated_while(harm: impl Fn(&Redis)) {
 
 #[tokio::test]
 async fn no_key_is_repeated_when_redis_forgets_everything() {
-    no_key_is_repeated_while(|redis| {
-        redis.execute(&["FLUSHALL"]);
-    })
-    .await;
+    no_key_is_repeated_while(Redis::flush).await;
 }
 
 #[tokio::test]
@@ -97,7 +94,8 @@ async fn no_old_target_is_followed_when_redis_comes_back_with_old_data() {
     for node in 0..2 {
         assert_eq!(followed(&fleet.client(node), &code).await, "https://example.com/old");
     }
-    let old = fleet.redis.save();
+    fleet.redis.save();
+    let old = fleet.redis.keep_dump();
     let change = json!({ "url": "https://example.com/new" });
     assert_eq!(fleet.client(1).patch(&format!("/api/v1/links/{code}"), &change).await.status, 200);
     fleet.redis.kill();
