@@ -207,11 +207,11 @@ impl RedisServer {
         let _kept = Kept::begin(&self.shared.is_kept);
         loop {
             let Some((mut connection, generation)) = self.at_hand() else {
-                let dialled = {
-                    let _dialling = self.shared.dialling.lock().await;
-                    if self.at_hand().is_some() { continue } else { self.dial().await }
-                };
-                if dialled.is_err() {
+                let dialling = self.shared.dialling.lock().await;
+                // A caller may have dialled before it knew that the connection is kept.
+                let is_away = self.at_hand().is_none() && self.dial().await.is_err();
+                drop(dialling);
+                if is_away {
                     let pause = self.line_mut().pause;
                     sleep(pause).await;
                 }

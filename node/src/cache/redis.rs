@@ -200,14 +200,14 @@ impl Shared {
         pipeline.cmd("GET").arg(self.names.epoch());
         let surveyed: Result<(Vec<u8>,), RedisError> = pipeline.query_async(&mut connection).await;
         match surveyed {
-            Ok((epoch,)) => match Epoch::try_from(epoch) {
-                Ok(epoch) => Ok(Ground { generation, epoch }),
-                // Somebody else's value: it is replaced, and found there the next time.
-                Err(_) => {
-                    redis::cmd("DEL").arg(self.names.epoch()).exec_async(&mut connection).await?;
-                    Err((redis::ErrorKind::Parse, "the mark in Redis isn't ours").into())
+            Ok((epoch,)) => {
+                if let Ok(epoch) = Epoch::try_from(epoch) {
+                    return Ok(Ground { generation, epoch });
                 }
-            },
+                // Somebody else's value: the next survey finds none, and leaves its own.
+                redis::cmd("DEL").arg(self.names.epoch()).exec_async(&mut connection).await?;
+                Err((redis::ErrorKind::Parse, "the mark in Redis isn't ours").into())
+            }
             Err(error) => {
                 self.failed(Ground { generation, epoch: Epoch::default() }, &error);
                 Err(error)

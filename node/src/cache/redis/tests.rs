@@ -246,7 +246,7 @@ async fn a_link_of_average_length_takes_less_than_350_bytes() {
     let node = Node::trusting(&redis, at(0)).await;
     let used = || {
         let memory = redis.ask(&["INFO", "memory"]);
-        let line = memory.lines().find_map(|line| line.strip_prefix("used_memory_dataset:")).unwrap().trim().to_owned();
+        let line = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().to_owned();
         line.parse::<f64>().unwrap()
     };
     let before = used();

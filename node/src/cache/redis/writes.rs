@@ -99,7 +99,8 @@ impl Shared {
     ) -> Result<(), RedisError> {
         let (mut connection, generation) = self.server.line().await?;
         if generation != belief.ground.generation {
-            return Ok(self.lose(belief.ground));
+            self.lose(belief.ground);
+            return Ok(());
         }
         if !values.is_empty() {
             let mut call = self.scripts.put.prepare_invoke();
