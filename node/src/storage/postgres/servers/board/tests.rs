@@ -121,4 +121,7 @@ async fn nobody_is_taken_before_all_who_may_be_the_primary_were_looked_at() {
     assert_eq!(candidate(&board), Some((0, Lineage { system: 7, timeline: 2 })), "the first of equal ones");
     board.record(0, away(false));
     assert_eq!(candidate(&board), Some((1, Lineage { system: 7, timeline: 2 })));
+    let read_only = Role::Primary { timeline: 3, position: 50, writable: false };
+    board.record(0, Ok(Look { at: Instant::now(), system: 7, role: read_only }));
+    assert_eq!(candidate(&board), None, "neither one that is read-only nor one that it has replaced");
 }
