@@ -93,11 +93,10 @@ impl List {
         if before != chosen {
             let (from, to) = (self.sources[before].0, self.sources[chosen].0);
             self.metrics.count_switch(from, to);
-            match error {
-                Some(error) => {
-                    tracing::warn!(from, to, error = %Chain(error), "keys of links come from another source")
-                }
-                None => tracing::info!(from, to, "keys of links come from an earlier source of the list again"),
+            if let Some(error) = error {
+                tracing::warn!(from, to, error = %Chain(error), "keys of links come from another source");
+            } else {
+                tracing::info!(from, to, "keys of links come from an earlier source of the list again");
             }
         }
         Some(chosen)

@@ -103,18 +103,19 @@ impl RedisBlocks {
         let mark = self.look_at_mark().await?;
         if self.set_right(mark).await? {
             self.metrics.repairs.increment(1);
-            match refused {
-                Some(block) => tracing::warn!(
+            if let Some(block) = refused {
+                tracing::warn!(
                     counted = block.start(),
                     mark,
                     "Redis's count of ids was behind the database's mark, so it was raised: its data was lost or is \
                      old, or nodes use different servers; no id is repeated"
-                ),
-                None => tracing::warn!(
+                );
+            } else {
+                tracing::warn!(
                     mark,
                     "Redis's count of ids was no number of its lane, so it was set to the database's mark: somebody \
                      else wrote to it; no id is repeated"
-                ),
+                );
             }
         }
         Ok(mark)

@@ -5,8 +5,7 @@
 #[expect(dead_code, reason = "the harness can do more than these tests need")]
 mod postgres;
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use stint_idgen::{IdRange, Lane};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +28,7 @@ use crate::ports::link_store::{FenceStore, LaneMark, StoreError};
 use crate::redis_server::RedisServer;
 
 /// How long anything may take before a test gives up.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 pub(in crate::ids) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The rows of lanes in a real Postgres, and nothing else of a store.
@@ -57,7 +56,9 @@ pub(in crate::ids) struct LaneNode {
 /// Nodes that draw without a pause, each in two tasks.
 pub(in crate::ids) struct Drawing {
     stop: CancellationToken,
-    drawers: Vec<(Arc<AtomicU64>, JoinHandle<Vec<u64>>)>,
+    drawers: JoinSet<Vec<u64>>,
+    /// How many each task has drawn.
+    counts: Vec<Arc<AtomicU64>>,
 }
 
 fn away() -> StoreError {
@@ -264,8 +265,10 @@ impl LaneNode {
 
 impl Drawing {
     pub(in crate::ids) fn start<'a>(nodes: impl IntoIterator<Item = &'a LaneNode>) -> Self {
-        let mut drawing = Self { stop: CancellationToken::new(), drawers: Vec::new() };
-        nodes.into_iter().for_each(|node| drawing.join(node));
+        let mut drawing = Self { stop: CancellationToken::new(), drawers: JoinSet::new(), counts: Vec::new() };
+        for node in nodes {
+            drawing.join(node);
+        }
         drawing
     }
 
@@ -287,7 +290,8 @@ impl Drawing {
                 }
                 drawn
             };
-            self.drawers.push((count, tokio::spawn(drawer)));
+            self.counts.push(count);
+            self.drawers.spawn(drawer);
         }
     }
 
@@ -298,7 +302,7 @@ impl Drawing {
 
     /// The same, of the tasks from one on: those before belong to nodes whose Redis is gone.
     pub(in crate::ids) async fn some_go_on(&self, from: usize, more: u64) {
-        let counts = || self.drawers[from..].iter().map(|(count, _)| count.load(Ordering::Relaxed));
+        let counts = || self.counts[from..].iter().map(|count| count.load(Ordering::Relaxed));
         let before: Vec<u64> = counts().collect();
         eventually("every node draws on", async || counts().zip(&before).all(|(now, before)| now >= before + more))
             .await;
@@ -309,8 +313,8 @@ impl Drawing {
         self.stop.cancel();
         let mut all = HashSet::new();
         let mut repeated = Vec::new();
-        for (_, drawer) in self.drawers {
-            repeated.extend(drawer.await.unwrap().into_iter().filter(|counter| !all.insert(*counter)));
+        for drawn in self.drawers.join_all().await {
+            repeated.extend(drawn.into_iter().filter(|counter| !all.insert(*counter)));
         }
         assert!(
             repeated.is_empty(),

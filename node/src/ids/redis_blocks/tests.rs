@@ -111,7 +111,9 @@ async fn a_stale_replica_that_takes_over_repeats_no_key() {
     drawing.goes_on(SOME).await;
     // Some nodes have the promoted replica already, others still the old primary.
     let new: [LaneNode; 2] = std::array::from_fn(|_| LaneNode::redis(&replica.url(), &rig.marks, BLOCK));
-    new.iter().for_each(|node| drawing.join(node));
+    for node in &new {
+        drawing.join(node);
+    }
     drawing.goes_on(SOME).await;
     rig.redis.kill();
     drawing.some_go_on(2 * old.len(), SOME).await;
