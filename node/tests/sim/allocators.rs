@@ -1,6 +1,7 @@
 //! A host for one allocator: the real member and its real RPC server, over the simulated disk, clock and network.
 
 use std::collections::hash_map::DefaultHasher;
+use std::convert::Infallible;
 use std::future::pending;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -108,6 +109,7 @@ impl AllocatorHost {
             () = stop.cancelled() => None,
             () = server.run(listener) => None,
             ended = task.run() => ended.err(),
+            never = self.tell_of(&member) => match never {},
         };
         if let Some(failure) = failure {
             self.gave_up(&setup, &failure);
@@ -117,6 +119,14 @@ impl AllocatorHost {
         }
         self.seat().member = Weak::new();
         connections.close().await;
+        pending().await
+    }
+
+    /// Tells that the member takes part, as soon as it does.
+    async fn tell_of(&self, member: &AllocatorMember) -> Infallible {
+        member.running().await;
+        let (node_id, incarnation) = (member.identity().node_id, member.identity().incarnation.clone());
+        self.history.record(&Event::TakesPart { node_id, incarnation });
         pending().await
     }
 

@@ -119,13 +119,15 @@ impl Platter {
 
     /// Takes a write; it becomes durable in its turn.
     fn take(&self, write: Write) {
-        let mut contents = self.contents();
-        if let Op::Vote(vote) = &write.op {
-            let node_id = contents.identity.node_id;
-            let (term, candidate) = (vote.leader_id.term(), *vote.leader_id.node_id());
-            contents.history.record(&Event::Voted { node_id, term, candidate, committed: vote.committed });
-        }
-        contents.on_their_way.push_back(write);
+        self.contents().on_their_way.push_back(write);
+    }
+
+    /// The member was told that its vote is durable, so it may tell others of it. A crash before that leaves no vote.
+    fn voted(&self, vote: &Vote) {
+        let contents = self.contents();
+        let (term, candidate) = (vote.leader_id.term(), *vote.leader_id.node_id());
+        let node_id = contents.identity.node_id;
+        contents.history.record(&Event::Voted { node_id, term, candidate, committed: vote.committed });
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {

@@ -31,12 +31,14 @@ pub(crate) enum Event {
     Drew { process: u64, namespace: NamespaceName, range: IdRange },
     /// A holder gave Snowflake ids out, the last of them under this lease.
     Made { process: u64, lease: Option<(WorkerId, LeaseId)>, ids: Vec<u64> },
-    /// A raw client was given a worker id.
-    Leased(WorkerLease),
+    /// A worker id was leased to a process of a holder, or to a raw client, or the lease was prolonged.
+    Leased { process: Option<u64>, lease: WorkerLease },
     /// A client on this host got what it asked for.
     Served { host: String, what: &'static str },
-    /// A member's vote is handed to its disk.
+    /// A member was told that its vote is durable.
     Voted { node_id: u64, term: u64, candidate: u64, committed: bool },
+    /// A member takes part, with the data directory that it has.
+    TakesPart { node_id: u64, incarnation: String },
     /// A member as it was found.
     Found(Observation),
     /// What the nemesis or the operator did, or a member that gave up; for the trace.

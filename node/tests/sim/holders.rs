@@ -2,6 +2,7 @@
 //! label.
 
 mod generator;
+mod witness;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::generator::SimGenerators;
+use self::witness::Witness;
 use crate::allocators::SECRET;
 use crate::clock::SimClock;
 use crate::history::{Event, History};
@@ -108,7 +110,8 @@ impl HolderHost {
         let (tasks, connections) = (Arc::new(HolderTasks::default()), Connections::default());
         let allocator: Arc<dyn Allocator> = Arc::new(allocators(&self.plan, &mut random, &connections));
         let ids = self.raft_ids(&allocator, &tasks, &mut random);
-        let snowflakes = self.snowflake_ids(allocator, &tasks, &mut random);
+        let witness = Witness { allocator, process, history: self.history.clone() };
+        let snowflakes = self.snowflake_ids(Arc::new(witness), &tasks, &mut random);
         tokio::select! {
             biased;
             () = stop.cancelled() => {}

@@ -3,6 +3,7 @@
 mod accounting;
 mod floor_monotonic;
 mod one_leader_per_term;
+pub(crate) mod one_volume_per_number;
 pub(crate) mod progress_after_healing;
 mod ranges_disjoint;
 pub(crate) mod replicas_agree;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(floor_monotonic::FloorMonotonic::default()),
         Box::new(accounting::Accounting::default()),
         Box::new(one_leader_per_term::OneLeaderPerTerm::default()),
+        Box::new(one_volume_per_number::OneVolumePerNumber::default()),
         Box::new(replicas_agree::ReplicasAgree::default()),
     ]
 }

@@ -3,6 +3,7 @@
 mod surgery;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use turmoil::Sim;
 
 use self::surgery::Surgery;
 use crate::history::Event;
+use crate::holders::HolderHost;
 use crate::random::Random;
 use crate::world::World;
 
@@ -20,6 +22,11 @@ const STEP_MS: u64 = 3_000;
 const WILD_STEP_MS: u64 = 3_600_000;
 /// How wrong clocks are that are right again.
 const RIGHT_MS: u64 = 30;
+
+/// How long an allocator is down after a crash, in milliseconds.
+const DOWN_MS: RangeInclusive<u64> = 30..=3_000;
+/// The same after a power cut of all: nothing goes on meanwhile.
+const DARK_MS: RangeInclusive<u64> = 30..=800;
 
 /// The source of all evil.
 pub(crate) struct Nemesis {
@@ -73,6 +80,13 @@ impl Nemesis {
             return;
         }
         self.next_at = sim.elapsed() + self.random.ms(50..=900);
+        if world.plan.power_cuts {
+            (0..world.allocators.len()).for_each(|host| set_slow(world, host, true));
+        }
+        if world.plan.is_crowded() && self.random.chance(25) {
+            let holder = self.random.pick(&world.holders);
+            return restart(world, holder);
+        }
         match self.random.between(1..=100) {
             1..=16 => self.crash_allocators(world, sim),
             17..=22 => self.stop_allocator(world, sim),
@@ -95,6 +109,7 @@ impl Nemesis {
     /// Puts everything right, and stops.
     pub(crate) fn heal(&mut self, world: &World, sim: &mut Sim<'_>) {
         self.repair(world, sim, true);
+        (0..world.allocators.len()).for_each(|host| set_slow(world, host, false));
         for clock in clocks(world) {
             clock.step_to(self.random.around_zero(RIGHT_MS));
         }
@@ -123,18 +138,19 @@ impl Nemesis {
         }
     }
 
-    fn later(&mut self, sim: &Sim<'_>, ms: std::ops::RangeInclusive<u64>, repair: Repair) {
+    fn later(&mut self, sim: &Sim<'_>, ms: RangeInclusive<u64>, repair: Repair) {
         self.repairs.push((sim.elapsed() + self.random.ms(ms), repair));
     }
 
     /// One, some, or all at once: a power cut.
     fn crash_allocators(&mut self, world: &World, sim: &mut Sim<'_>) {
-        let part = *self.random.pick(&[20, 20, 50, 100]);
+        let cut = world.plan.power_cuts;
+        let (part, down) = if cut { (100, DARK_MS) } else { (*self.random.pick(&[20, 20, 50, 100]), DOWN_MS) };
         for host in &world.allocators {
             if self.random.chance(part) && sim.is_host_running(host.name.as_str()) {
                 note(world, format!("crash {}", host.name));
                 sim.crash(host.name.as_str());
-                self.later(sim, 30..=3_000, Repair::Start(host.name.clone()));
+                self.later(sim, down.clone(), Repair::Start(host.name.clone()));
             }
         }
     }
@@ -231,8 +247,7 @@ impl Nemesis {
         let name = (*self.random.pick(&clients)).clone();
         let holder = world.holders.iter().find(|holder| holder.name == name);
         if let Some(holder) = holder.filter(|_| self.random.chance(40)) {
-            note(world, format!("restart {name}"));
-            holder.restart();
+            restart(world, holder);
         } else if sim.is_host_running(name.as_str()) {
             note(world, format!("kill {name}"));
             sim.crash(name.as_str());
@@ -243,6 +258,12 @@ impl Nemesis {
 
 fn note(world: &World, what: String) {
     world.history.record(&Event::Note(what));
+}
+
+/// In an orderly way: what it leased is free, and wanted, before the lease would have ended.
+fn restart(world: &World, holder: &HolderHost) {
+    note(world, format!("restart {}", holder.name));
+    holder.restart();
 }
 
 fn pair(one: &str, other: &str) -> (String, String) {

@@ -19,8 +19,6 @@ use crate::random::Random;
 
 /// How long a change may take before the operator tries again.
 const CHANGED_WITHIN: Duration = Duration::from_secs(4);
-/// How many worker ids are left to use in a crowded world.
-const WORKERS_LEFT: u16 = 7;
 /// Commands at the same time.
 const AT_ONCE: usize = 100;
 
@@ -71,8 +69,8 @@ impl Operator {
         for (name, spec) in &self.plan.namespaces {
             insist(&allocator, Command::CreateNamespace { name: name.clone(), spec: *spec }).await;
         }
-        if self.plan.crowded {
-            self.take_workers(&allocator).await;
+        if let Some(left) = self.plan.workers_left {
+            self.take_workers(&allocator, left).await;
         }
         self.ready.store(true, Ordering::Relaxed);
         loop {
@@ -91,10 +89,10 @@ impl Operator {
         }
     }
 
-    /// Leases worker ids for longer than any run, until a few are left.
-    async fn take_workers(&self, allocator: &dyn Allocator) {
+    /// Leases worker ids for longer than any run, until so many are left.
+    async fn take_workers(&self, allocator: &dyn Allocator, left: u16) {
         let duration_ms = u64::try_from(MAX_WORKER_LEASE.as_millis()).expect("it is an hour");
-        let commands: Vec<_> = (0..u128::from(WORKERS - WORKERS_LEFT))
+        let commands: Vec<_> = (0..u128::from(WORKERS - left))
             .map(|number| {
                 let (holder, label) = (HolderId(number), "crowd".to_owned());
                 Command::LeaseWorker { holder, label, request: 1, duration_ms }

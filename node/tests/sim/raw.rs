@@ -78,7 +78,9 @@ impl RawClient {
             if self.host.quiet.load(Ordering::Relaxed) {
                 continue;
             }
-            match self.random.between(1..=100) {
+            // Where worker ids are few, they go from hand to hand.
+            let last = if self.host.plan.is_crowded() { 105 } else { 100 };
+            match self.random.between(1..=last) {
                 1..=55 => self.grant().await,
                 56..=76 => self.repeat().await,
                 77..=95 => self.give_back().await,
@@ -168,7 +170,7 @@ impl RawClient {
             Some(WorkerLease { worker, lease, .. }) => Command::ReleaseWorker { holder, worker, lease },
         };
         if let Some(Reply::WorkerLeased(lease) | Reply::WorkerRenewed(lease)) = self.submit(command).await {
-            self.host.history.record(&Event::Leased(lease));
+            self.host.history.record(&Event::Leased { process: None, lease });
             self.lease = Some(lease);
         }
     }

@@ -12,7 +12,8 @@ use crate::clock::SimClock;
 use crate::disk::Platter;
 use crate::history::{Event, History, Violation};
 use crate::holders::{HolderHost, IDS, SNOWFLAKES};
-use crate::invariants::{progress_after_healing, replicas_agree};
+use crate::invariants::progress_after_healing::{self, Progress};
+use crate::invariants::replicas_agree;
 use crate::nemesis::Nemesis;
 use crate::operator::Operator;
 use crate::plan::Plan;
@@ -121,7 +122,7 @@ impl World {
             sim.elapsed() >= calm_at
         })?;
         nemesis.heal(self, sim);
-        let mut progress = progress_after_healing::Progress::expect(sim.elapsed(), self.wishes());
+        let mut progress = Progress::expect(sim.elapsed(), self.plan.served_within(), self.wishes());
         self.until(sim, Duration::MAX, "everybody is served", |sim, _| {
             nemesis.finish_surgery(self, sim);
             if let Some(who) = progress.overdue(sim.elapsed()) {

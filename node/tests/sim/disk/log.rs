@@ -99,7 +99,9 @@ impl RaftLogStorage<TypeConfig> for SimLog {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.write(Op::Vote(*vote)).await
+        self.write(Op::Vote(*vote)).await?;
+        self.platter.voted(vote);
+        Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {

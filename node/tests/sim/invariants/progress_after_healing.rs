@@ -1,12 +1,13 @@
-//! Once the nemesis has stopped and all is healed, every client is served again within [`WITHIN`].
+//! Once the nemesis has stopped and all is healed, every client is served again within [`WITHIN`], or what
+//! the plan adds to it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(crate) const NAME: &str = "progress_after_healing";
 
-/// Elections, new connections and the longest pause between retries, with room. In a crowded world a worker's next window
-/// begins where its last ends, which may be two or three leases of 10 s ahead.
+/// Elections, new connections, the longest pause between retries, and the leases of 10 s of processes that were killed,
+/// with room.
 pub(crate) const WITHIN: Duration = Duration::from_secs(40);
 
 /// Who still waits.
@@ -14,12 +15,13 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(40);
 pub(crate) struct Progress {
     waiting: BTreeSet<(String, &'static str)>,
     healed_at: Duration,
+    within: Duration,
 }
 
 impl Progress {
-    /// All is healed, and these clients want these things.
-    pub(crate) fn expect(healed_at: Duration, waiting: BTreeSet<(String, &'static str)>) -> Self {
-        Self { waiting, healed_at }
+    /// All is healed, and these clients want these things in time.
+    pub(crate) fn expect(healed_at: Duration, within: Duration, waiting: BTreeSet<(String, &'static str)>) -> Self {
+        Self { waiting, healed_at, within }
     }
 
     /// Notes when each client was last served; true once each of them was.
@@ -30,6 +32,7 @@ impl Progress {
 
     /// Who waits for too long.
     pub(crate) fn overdue(&self, now: Duration) -> Option<String> {
-        (now > self.healed_at + WITHIN).then(|| format!("{:?} were not served within {WITHIN:?}", self.waiting))
+        let Self { waiting, healed_at, within } = self;
+        (now > *healed_at + *within).then(|| format!("{waiting:?} were not served within {within:?}"))
     }
 }

@@ -1,5 +1,5 @@
-//! Two holders of one worker id never use one millisecond, whatever their clocks say; judged by the ids given out, and
-//! by the windows that raw clients were granted.
+//! Two holders of one worker id never use one millisecond, whatever their clocks say: the windows that were granted don't
+//! overlap, and every id that was given out lies within one that its process was granted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub(crate) struct WorkerWindowsDisjoint {
     used: BTreeMap<(WorkerId, u64), u64>,
     /// From when until when each lease of a worker was used, or could have been.
     windows: BTreeMap<WorkerId, BTreeMap<LeaseId, (u64, u64)>>,
+    /// What each process was granted.
+    granted: BTreeMap<(u64, WorkerId), BTreeMap<LeaseId, (u64, u64)>>,
 }
 
 impl Invariant for WorkerWindowsDisjoint {
@@ -27,7 +29,15 @@ impl Invariant for WorkerWindowsDisjoint {
     fn event(&mut self, _now: Duration, event: &Event) -> Result<(), String> {
         match event {
             Event::Made { process, lease, ids } => ids.iter().try_for_each(|id| self.made(*process, *lease, *id)),
-            Event::Leased(lease) => self.widen(lease.worker, lease.lease, (lease.not_before_ms, lease.lease_until_ms)),
+            Event::Leased { process, lease } => {
+                let window = (lease.not_before_ms, lease.lease_until_ms);
+                if let Some(process) = process {
+                    let granted = self.granted.entry((*process, lease.worker)).or_default();
+                    let until = granted.entry(lease.lease).or_insert(window);
+                    until.1 = until.1.max(window.1);
+                }
+                self.widen(lease.worker, lease.lease, window)
+            }
             _ => Ok(()),
         }
     }
@@ -43,6 +53,10 @@ impl WorkerWindowsDisjoint {
         let first = *self.used.entry((worker, timestamp_ms)).or_insert(process);
         if first != process {
             return Err(format!("worker {worker} was used at {timestamp_ms} by processes {first} and {process}"));
+        }
+        let mut granted = self.granted.get(&(process, worker)).into_iter().flat_map(BTreeMap::values);
+        if !granted.any(|(from, until)| (*from..*until).contains(&timestamp_ms)) {
+            return Err(format!("process {process} used worker {worker} at {timestamp_ms}, which it was not granted"));
         }
         // The ids of one draw may be of two leases, and the holder tells only of the last.
         match lease.filter(|(of, _)| *of == worker) {

@@ -10,7 +10,7 @@ use turmoil::Sim;
 use crate::allocators::Setup;
 use crate::disk::Platter;
 use crate::history::Event;
-use crate::invariants::replicas_agree;
+use crate::invariants::one_volume_per_number;
 use crate::network::address;
 use crate::random::Random;
 use crate::world::World;
@@ -83,7 +83,7 @@ impl Surgery {
             Step::Lost { host, until } => {
                 if matches!(outcome, Some(Ok(()))) {
                     let what = "an empty volume took the place of a lost one under its number".to_owned();
-                    world.history.violate(replicas_agree::NAME, what);
+                    world.history.violate(one_volume_per_number::NAME, what);
                 }
                 if sim.elapsed() < until {
                     Some(self.tempt(world, step, host))
