@@ -111,7 +111,6 @@ async fn an_old_primary_that_comes_back_is_not_written_to() {
     let old_count = || fleet.primary.execute_on("stint", "SELECT count(*) FROM links");
     let before = old_count();
     let late = fleet.serve(3, &[]).await;
-    crate::support::fleet::ready(&late).await;
     for (n, client) in [fleet.client(0), fleet.client(1), late.client()].iter().enumerate() {
         for m in 0..20 {
             let body = json!({ "url": format!("https://example.com/after/{n}/{m}"), "reuse": false });

@@ -1,7 +1,9 @@
 //! What a node refuses at its start in one clear line, and what it starts without.
 
-use crate::support::fleet::{Fleet, Wanted, create, followed, ready};
-use crate::support::{Postgres, eventually, last_line, run};
+use serde_json::json;
+
+use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, followed, ready};
+use crate::support::{Postgres, Redis, eventually, last_line, run};
 
 /// Everything that `stint serve` needs but a database.
 fn settings<'a>(allocators: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -41,8 +43,10 @@ async fn a_database_that_refuses_is_one_line_and_exit_1() {
     let other_key = refused(&allocators, &other_key).await;
     assert!(other_key.contains("fingerprint"), "{other_key}");
 
-    let no_redis = refused(&allocators, &[("DATABASE_URL", &url), ("REDIS_URL", "redis://:wrong@127.0.0.1:1")]).await;
-    assert!(!no_redis.contains("wrong"), "{no_redis}");
+    let guarded = Redis::start_with("requirepass right");
+    let wrong = guarded.url().replace("redis://", "redis://:hunter2@");
+    let no_redis = refused(&allocators, &[("DATABASE_URL", &url), ("REDIS_URL", &wrong)]).await;
+    assert!(no_redis.contains("Redis") && !no_redis.contains("hunter2"), "{no_redis}");
 }
 
 #[tokio::test]
@@ -98,8 +102,7 @@ async fn a_node_starts_without_a_primary_serves_redirects_and_says_what_is_missi
     assert_eq!(ready.status, 200, "a proxy that took it out would take redirects away");
     assert!(ready.text().contains("primary"), "{}", ready.text());
     fleet.primary.launch();
-    crate::support::fleet::ready(&late).await;
-    create(&late.client(), "https://example.com/again").await;
+    create_in_the_end(&late.client(), &json!({ "url": "https://example.com/again" })).await;
 }
 
 #[tokio::test]

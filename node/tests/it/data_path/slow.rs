@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, database_through, followed, ready};
-use crate::support::{Line, in_parallel};
+use crate::support::{Line, eventually, in_parallel};
 
 #[tokio::test]
 async fn a_slow_database_slows_no_cached_redirect_and_what_waits_is_bounded() {
@@ -19,6 +19,11 @@ async fn a_slow_database_slows_no_cached_redirect_and_what_waits_is_bounded() {
     ];
     let node = fleet.serve(1, &settings).await;
     ready(&node).await;
+    let admin = node.admin_client();
+    eventually("the record of changes was read", || async {
+        admin.get("/metrics").await.text().contains("stint_cache_trusted 1")
+    })
+    .await;
     let client = node.client();
     let cached = create(&client, "https://example.com/cached").await;
     line.slow_down(Duration::from_millis(200));
