@@ -9,4 +9,4 @@ pub mod sqlite;
 #[cfg(test)]
 #[path = "../tests/it/support/postgres.rs"]
 #[expect(dead_code, reason = "integration tests use more of it")]
-mod test_postgres;
+pub(crate) mod test_postgres;

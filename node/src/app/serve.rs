@@ -108,7 +108,7 @@ fn start_ids_only(config: &Config, allocator: Arc<dyn Allocator>, around: &Surro
     // Without a database there is no code that depends on the code key: any is as good.
     let code_key = CodeKey::from_bytes(random_128(&*around.entropy));
     let memory = MemoryLinkCache::new(1, config.cache.l1_ttl.get(), Arc::clone(&around.clock));
-    let parts = Parts {
+    let adapters = Parts {
         allocator: Arc::clone(&allocator),
         store: Arc::new(NoDatabase),
         keys: Arc::new(NoDatabase),
@@ -124,7 +124,7 @@ fn start_ids_only(config: &Config, allocator: Arc<dyn Allocator>, around: &Surro
         stopping: ports.frontend.stopping(),
     };
     let settings = http_settings(config, Role::Serve, &ports.public_url);
-    let api = assemble(parts, &ports.own, settings, around);
+    let api = assemble(adapters, &ports.own, settings, around);
     ports.serve(http::router(Arc::new(api)), &registry, health, around)?;
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
     look_for_allocators(&background, allocator);

@@ -5,6 +5,7 @@ pub(crate) mod fleet;
 mod http;
 mod line;
 mod node;
+#[expect(dead_code, reason = "templates are for the stores' own tests")]
 mod postgres;
 mod process;
 mod redis;

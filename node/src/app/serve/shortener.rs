@@ -105,7 +105,7 @@ pub(super) async fn start_shortener(
         looks.push(Arc::new(IdsLook(Health::new(Arc::clone(&allocator)).with_ids(Arc::new(at_hand)))));
     }
     let health = Health::of(looks);
-    let parts = Parts {
+    let adapters = Parts {
         allocator: Arc::clone(&allocator),
         store: Arc::clone(&store) as _,
         keys: store,
@@ -121,7 +121,7 @@ pub(super) async fn start_shortener(
         stopping: ports.frontend.stopping(),
     };
     let settings = http_settings(config, Role::Serve, &ports.public_url);
-    let api = assemble(parts, &ports.own, settings, around);
+    let api = assemble(adapters, &ports.own, settings, around);
     ports.serve(http::router(Arc::new(api)), &registry, health, around)?;
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
     Ok(ports.into_node(background))

@@ -20,6 +20,7 @@ fn start(line: &Arc<Line>) -> ServeNode {
         ("admin.listen", "127.0.0.1:0"),
         ("cluster.allocators", "127.0.0.1:7101"),
         ("auth.admin_key", KEY),
+        ("ids.only", "true"),
     ];
     let flags = settings.map(|(key, value)| Flag { flag: "--test", key, value: value.to_owned() });
     let loaded = load(Inputs { role: Role::Serve, file: None, flags: &flags, files: &Disk }, []).unwrap();
@@ -28,7 +29,7 @@ fn start(line: &Arc<Line>) -> ServeNode {
     // The log level can be changed as long as there is a log.
     Box::leak(Box::new(subscriber));
     let around = Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level };
-    start_over(&loaded.config, Arc::clone(line) as _, &around).unwrap()
+    start_ids_only(&loaded.config, Arc::clone(line) as _, &around).unwrap()
 }
 
 async fn readyz(node: &ServeNode) -> (u16, String) {

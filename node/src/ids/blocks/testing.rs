@@ -1,10 +1,6 @@
 //! What tests of block sources share: marks of lanes in a real database and in memory, nodes over them, and a way to
 //! draw on several nodes while things go wrong.
 
-#[path = "../../../tests/it/support/postgres.rs"]
-#[expect(dead_code, reason = "the harness can do more than these tests need")]
-mod postgres;
-
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +22,7 @@ use crate::ports::clock::SystemClock;
 use crate::ports::id_source::KeySource as _;
 use crate::ports::link_store::{FenceStore, LaneMark, StoreError};
 use crate::redis_server::RedisServer;
+use crate::storage::test_postgres as postgres;
 
 /// How long anything may take before a test gives up.
 const DEADLINE: Duration = Duration::from_mins(1);

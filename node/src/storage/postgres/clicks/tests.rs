@@ -1,14 +1,11 @@
 //! Clicks in a real Postgres: the conformance suite, and several nodes at the same time.
 
-#[path = "../../../../tests/it/support/postgres.rs"]
-#[expect(dead_code, reason = "what stops and copies servers is for other tests")]
-mod server;
-
 use stint_idgen::Key;
 
 use super::*;
 use crate::ports::click_store::ChunkId;
 use crate::storage::conformance::clicks_conform;
+use crate::storage::test_postgres::fresh_database;
 
 clicks_conform!(crate::storage::postgres::clicks::tests::fresh);
 
@@ -18,7 +15,7 @@ async fn fresh() -> (PgClickStore, ()) {
 
 /// The URL of a new database with the schema.
 async fn migrated() -> String {
-    let url = tokio::task::spawn_blocking(server::fresh_database).await.unwrap();
+    let url = tokio::task::spawn_blocking(fresh_database).await.unwrap();
     let pool = sqlx::PgPool::connect(&url).await.unwrap();
     sqlx::migrate!("migrations/postgres").run(&pool).await.unwrap();
     pool.close().await;
