@@ -8,5 +8,4 @@ pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 #[path = "../tests/it/support/postgres.rs"]
-#[expect(dead_code, reason = "integration tests use more of it")]
 pub(crate) mod test_postgres;

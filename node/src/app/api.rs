@@ -147,10 +147,7 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
         resolve,
         clicks: clicks.sink,
         stats: LinkStats::new(clicks.store, Arc::clone(&clock)),
-        ids: match ids.snowflakes {
-            Some(snowflakes) => IssueIds::new(Arc::clone(&ids.namespaces) as _).with_snowflakes(snowflakes),
-            None => IssueIds::new(Arc::clone(&ids.namespaces) as _),
-        },
+        ids: issue(&ids.namespaces, ids.snowflakes),
         namespaces: ManageNamespaces::new(ids.namespaces, Arc::clone(&allocator)),
         decode: DecodeIds::new(Arc::clone(&allocator), Arc::clone(&codec)),
         keys: ManageKeys::new(keys, bootstrap, Arc::clone(&clock), Arc::clone(&around.entropy)),
@@ -165,6 +162,14 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
         body_budget: BodyBudget::default(),
         bulk_places: Semaphore::new(BULK_PLACES),
         stopping,
+    }
+}
+
+fn issue(namespaces: &Arc<RaftIds>, snowflakes: Option<Arc<dyn SnowflakeIssuer>>) -> IssueIds {
+    let issue = IssueIds::new(Arc::clone(namespaces) as _);
+    match snowflakes {
+        Some(snowflakes) => issue.with_snowflakes(snowflakes),
+        None => issue,
     }
 }
 

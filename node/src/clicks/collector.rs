@@ -170,7 +170,9 @@ mod tests {
                     })
                 })
                 .collect();
-            visitors.into_iter().for_each(|visitor| visitor.join().unwrap());
+            for visitor in visitors {
+                visitor.join().unwrap();
+            }
             done.store(true, Ordering::Release);
             taker.join().unwrap()
         });

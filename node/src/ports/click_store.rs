@@ -17,11 +17,15 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl Day {
     /// The day of a moment.
+    ///
+    /// # Panics
+    /// Never: moments end with the year 9999.
     pub fn of(moment: UnixMs) -> Self {
         Self(i32::try_from(moment.get() / DAY_MS).expect("the year 9999 ends before day 2^31"))
     }
 
     /// The day `days` earlier, or 1970-01-01.
+    #[must_use]
     pub const fn back(self, days: u16) -> Self {
         let earlier = self.0 - days as i32;
         Self(if earlier < 0 { 0 } else { earlier })

@@ -112,6 +112,7 @@ pub struct CreateLinks {
 }
 
 impl CreateLinks {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a use case, which their types tell apart")]
     /// Creates links with keys from `keys`, stored through `writes`.
     pub fn new(
         keys: Arc<dyn KeySource>,

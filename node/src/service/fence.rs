@@ -123,6 +123,9 @@ pub fn same_code_key(key: &CodeKey, stored: String) -> Result<(), FenceError> {
 ///
 /// # Errors
 /// [`FenceError`], naming the repair.
+///
+/// # Panics
+/// Never: what answered a command is known.
 pub async fn check_raft_lane(
     allocator: &dyn Allocator,
     fence: &dyn FenceStore,

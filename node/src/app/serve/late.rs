@@ -29,12 +29,10 @@ impl LateKeys {
 #[async_trait]
 impl KeySource for LateKeys {
     async fn next_key(&self) -> Result<Key, IdError> {
-        match self.source.get() {
-            Some(source) => source.next_key().await,
-            None => {
-                let source = Arc::new(NotChecked);
-                Err(IdError::Fence(StoreError::Unavailable { operation: "look at the id lanes", source }))
-            }
-        }
+        let Some(source) = self.source.get() else {
+            let source = Arc::new(NotChecked);
+            return Err(IdError::Fence(StoreError::Unavailable { operation: "look at the id lanes", source }));
+        };
+        source.next_key().await
     }
 }

@@ -65,7 +65,6 @@ pub(super) async fn start_shortener(
     let servers = open_database(config, &allocator, redis.as_ref(), &deployment, &registry, &background).await?;
     let store = Arc::new(PgStore::new(Arc::clone(&servers)));
     let snowflakes = start_snowflakes(config, &ports.label, &allocator, &registry, &background, around);
-    let keys = Arc::new(LateKeys::default());
     let sources = IdSources {
         label: ports.label.clone(),
         allocator: Arc::clone(&allocator),
@@ -77,16 +76,7 @@ pub(super) async fn start_shortener(
         registry: registry.clone(),
         background: background.clone(),
     };
-    let checks = StartChecks {
-        servers: Arc::clone(&servers),
-        store: Arc::clone(&store),
-        allocator: Arc::clone(&allocator),
-        code_key: code_key.clone(),
-        sources: std::iter::once(config.ids.source).chain(config.ids.fallback.iter().copied()).collect(),
-        repair_ids,
-    };
-    check(checks, sources, &keys, config, &background, around).await?;
-
+    let keys = start_keys(sources, config, code_key.clone(), repair_ids, around).await?;
     let memory = MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&around.clock));
     let local: Arc<dyn LinkCache> = Arc::new(memory);
     let tiers = follow(&store, local, redis.clone(), &deployment, &registry, &background, around);
@@ -99,12 +89,11 @@ pub(super) async fn start_shortener(
     let clicks = start_clicks(config, redis.clone(), click_store, &registry, &background, around);
     let namespaces = start_namespaces(config, &ports.label, &allocator, &registry, &background, around);
     let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: snowflakes.clone() };
-    let mut looks: Vec<Arc<dyn Look>> = vec![Arc::new(DatabaseLook(servers))];
-    looks.extend(redis.map(|server| Arc::new(RedisLook(server)) as _));
-    if !config.cluster.allocators.is_empty() {
-        looks.push(Arc::new(IdsLook(Health::new(Arc::clone(&allocator)).with_ids(Arc::new(at_hand)))));
-    }
-    let health = Health::of(looks);
+    let ids_look = Health::new(Arc::clone(&allocator)).with_ids(Arc::new(at_hand));
+    let ids_look = (!config.cluster.allocators.is_empty()).then(|| Arc::new(IdsLook(ids_look)) as _);
+    let looks: [Option<Arc<dyn Look>>; 3] =
+        [Some(Arc::new(DatabaseLook(servers))), redis.map(|server| Arc::new(RedisLook(server)) as _), ids_look];
+    let health = Health::of(looks.into_iter().flatten().collect());
     let adapters = Parts {
         allocator: Arc::clone(&allocator),
         store: Arc::clone(&store) as _,
@@ -173,34 +162,43 @@ async fn open_database(
     Ok(Arc::new(Servers::start(&options, register, metrics, background)?))
 }
 
-/// Checks the database, and lets keys be drawn once it is well. What isn't well in a while is checked on in the background.
-async fn check(
-    checks: StartChecks,
+/// Keys of links, from the moment on when the database was checked. What isn't well in a while is checked on in the
+/// background.
+async fn start_keys(
     sources: IdSources,
-    keys: &Arc<LateKeys>,
     config: &Config,
-    background: &Tasks,
+    code_key: CodeKey,
+    repair_ids: bool,
     around: &Surroundings,
-) -> anyhow::Result<()> {
-    let (config, keys, around) = (config.clone(), Arc::clone(keys), around.clone());
+) -> anyhow::Result<Arc<LateKeys>> {
+    let checks = StartChecks {
+        servers: Arc::clone(&sources.servers),
+        store: Arc::clone(&sources.store),
+        allocator: Arc::clone(&sources.allocator),
+        code_key,
+        sources: std::iter::once(config.ids.source).chain(config.ids.fallback.iter().copied()).collect(),
+        repair_ids,
+    };
+    let keys = Arc::new(LateKeys::default());
+    let (config, late, around) = (config.clone(), Arc::clone(&keys), around.clone());
+    let background = sources.background.clone();
     let mut passing = Box::pin(async move {
         checks.run().await?;
-        keys.come_from(sources.start(&config, &around));
+        late.come_from(sources.start(&config, &around));
         anyhow::Ok(())
     });
-    match tokio::time::timeout(CHECKED_WITHIN, &mut passing).await {
-        Ok(passed) => passed,
-        Err(_) => {
-            // Its end without success ends the node.
-            background.start_endless("start checks", async move {
-                match passing.await {
-                    Ok(()) => std::future::pending().await,
-                    Err(error) => tracing::error!(error = %format!("{error:#}"), "the database doesn't fit this node"),
-                }
-            });
-            Ok(())
-        }
+    if let Ok(passed) = tokio::time::timeout(CHECKED_WITHIN, &mut passing).await {
+        passed?;
+    } else {
+        // Its end without success ends the node.
+        background.start_endless("start checks", async move {
+            match passing.await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => tracing::error!(error = %format!("{error:#}"), "the database doesn't fit this node"),
+            }
+        });
     }
+    Ok(keys)
 }
 
 /// The memories in front of the store, kept honest by the record of changes.

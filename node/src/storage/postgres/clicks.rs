@@ -170,6 +170,6 @@ async fn add(transaction: &mut Transaction<'_, Postgres>, sums: &ClickSums) -> R
 
 /// Whether Postgres ended the transaction for the good of another: a deadlock (40P01) or a conflict (40001).
 fn gave_way(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     matches!(code.as_deref(), Some("40P01" | "40001"))
 }

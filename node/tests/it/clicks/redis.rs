@@ -41,7 +41,7 @@ impl Redis {
             .spawn();
         self.supervisor = Some(supervisor.expect("a shell"));
         eventually("Redis answers (is it installed? `make tools`)", || async {
-            self.ask::<String>(redis::cmd("PING")).is_ok()
+            self.ask::<String>(&redis::cmd("PING")).is_ok()
         })
         .await;
     }
@@ -59,7 +59,7 @@ impl Redis {
     }
 
     /// What it answers to a command.
-    pub(super) fn ask<T: redis::FromRedisValue>(&self, command: redis::Cmd) -> redis::RedisResult<T> {
+    pub(super) fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> redis::RedisResult<T> {
         let mut connection = redis::Client::open(self.url())?.get_connection()?;
         command.query(&mut connection)
     }

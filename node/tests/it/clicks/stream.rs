@@ -7,19 +7,19 @@ use crate::support::{Postgres, eventually};
 const ROOM: usize = 65_536;
 
 fn xlen(redis: &Redis) -> u64 {
-    redis.ask(redis::cmd("XLEN").arg("stint:clicks").clone()).unwrap()
+    redis.ask(redis::cmd("XLEN").arg("stint:clicks")).unwrap()
 }
 
 fn pending(redis: &Redis) -> u64 {
     let answer: redis::streams::StreamPendingReply =
-        redis.ask(redis::cmd("XPENDING").arg("stint:clicks").arg("counters").clone()).unwrap();
+        redis.ask(redis::cmd("XPENDING").arg("stint:clicks").arg("counters")).unwrap();
     u64::try_from(answer.count()).unwrap()
 }
 
 fn add_entry(redis: &Redis, field: &str, bytes: &[u8]) {
     let mut add = redis::cmd("XADD");
     add.arg("stint:clicks").arg("*").arg(field).arg(bytes);
-    let _: String = redis.ask(add).unwrap();
+    let _: String = redis.ask(&add).unwrap();
 }
 
 #[tokio::test]
@@ -27,7 +27,9 @@ async fn clicks_of_two_nodes_reach_the_database_through_the_stream_once() {
     let (redis, database) = (Redis::start().await, Database::at(&fresh_database().await));
     let nodes = [0, 1].map(|_| Node::start(&database, Some(&redis), options(ROOM)));
     for round in 1..=5 {
-        nodes.iter().for_each(|node| node.follow(20, 30));
+        for node in &nodes {
+            node.follow(20, 30);
+        }
         database.counts(20, round * 2 * 20 * 30).await;
     }
     let sum = |read: &dyn Fn(&Node) -> u64| nodes.iter().map(read).sum::<u64>();
@@ -197,13 +199,13 @@ async fn entries_that_nobody_can_read_are_moved_aside_and_those_of_a_newer_versi
     database.counts(10, 10).await;
     eventually("the damaged ones are settled", || async { xlen(&redis) == 1 && pending(&redis) == 1 }).await;
     assert_eq!(node.chunks("damaged"), 3);
-    let aside: u64 = redis.ask(redis::cmd("XLEN").arg("stint:clicks:aside").clone()).unwrap();
+    let aside: u64 = redis.ask(redis::cmd("XLEN").arg("stint:clicks:aside")).unwrap();
     assert_eq!(aside, 2, "what has bytes is kept for people to look at");
     node.follow(10, 1);
     database.counts(10, 20).await;
     let mut add = redis::cmd("XADD");
     add.arg("stint:clicks").arg("*").arg("chunk").arg(newer.as_slice());
-    let _: String = redis.ask(add).unwrap();
+    let _: String = redis.ask(&add).unwrap();
     node.follow(10, 1);
     database.counts(10, 30).await;
 }
@@ -214,7 +216,7 @@ async fn a_stream_that_is_full_is_left_alone_and_the_database_written_to_directl
     let mut fill = redis::cmd("EVAL");
     fill.arg("for n = 1, 10000 do redis.call('XADD', KEYS[1], '*', 'chunk', ARGV[1]) end return 1");
     fill.arg(1).arg("stint:clicks").arg([9_u8, 0].as_slice());
-    let _: u64 = redis.ask(fill).unwrap();
+    let _: u64 = redis.ask(&fill).unwrap();
     let node = Node::start(&database, Some(&redis), options(ROOM));
     node.follow(10, 2);
     database.counts(10, 20).await;

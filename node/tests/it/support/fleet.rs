@@ -72,7 +72,7 @@ impl Fleet {
 
     /// Every server by name: any of them may be the primary.
     pub(crate) fn database_url(&self) -> String {
-        let ports = std::iter::once(&self.primary).chain(&self.replicas).map(|server| server.port());
+        let ports = std::iter::once(&self.primary).chain(&self.replicas).map(Postgres::port);
         database_url(ports)
     }
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// A line from a port of its own to a server's.
 pub(crate) struct Line {
@@ -16,6 +17,8 @@ pub(crate) struct Line {
     /// Raised by each cut; odd while it is cut.
     cuts: Arc<watch::Sender<u64>>,
     delay_ms: Arc<AtomicU64>,
+    /// Ends with the line.
+    _carrying: JoinSet<()>,
 }
 
 impl Line {
@@ -25,7 +28,9 @@ impl Line {
         let address = listener.local_addr().expect("it listens");
         let (cuts, delay_ms) = (Arc::new(watch::Sender::new(0)), Arc::new(AtomicU64::new(0)));
         let (noting, slowing) = (Arc::clone(&cuts), Arc::clone(&delay_ms));
-        tokio::spawn(async move {
+        let mut carrying = JoinSet::new();
+        carrying.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
                 let cut = noting.subscribe();
                 if *cut.borrow() % 2 == 1 {
@@ -33,11 +38,11 @@ impl Line {
                 }
                 let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
                 let (near, far) = (near.into_split(), far.into_split());
-                tokio::spawn(carry(near.0, far.1, cut.clone(), Arc::clone(&slowing)));
-                tokio::spawn(carry(far.0, near.1, cut, Arc::default()));
+                connections.spawn(carry(near.0, far.1, cut.clone(), Arc::clone(&slowing)));
+                connections.spawn(carry(far.0, near.1, cut, Arc::default()));
             }
         });
-        Self { address, cuts, delay_ms }
+        Self { address, cuts, delay_ms, _carrying: carrying }
     }
 
     /// The near end.

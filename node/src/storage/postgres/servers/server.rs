@@ -67,7 +67,10 @@ struct Elsewhere;
 impl std::fmt::Debug for Server {
     /// Without the way to connect, for its password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("name", &self.name).field("may_be_primary", &self.may_be_primary).finish()
+        f.debug_struct("Server")
+            .field("name", &self.name)
+            .field("may_be_primary", &self.may_be_primary)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,14 +112,14 @@ impl Server {
 
     /// A pool for reading.
     pub(super) fn reading_pool(&self, size: u32) -> PgPool {
-        let pool = self.pool(size).after_connect(|connection, _| Box::pin(set_up(connection)));
+        let pool = Self::pool(size).after_connect(|connection, _| Box::pin(set_up(connection)));
         pool.connect_lazy_with(self.options.clone())
     }
 
     /// A pool for writing: each connection is let in only if it leads to the primary of this lineage. Names may come to
     /// mean another server between two looks.
     pub(super) fn writing_pool(&self, size: u32, lineage: Lineage) -> PgPool {
-        let pool = self.pool(size).after_connect(move |connection, _| {
+        let pool = Self::pool(size).after_connect(move |connection, _| {
             Box::pin(async move {
                 check(connection, lineage).await?;
                 set_up(connection).await
@@ -125,7 +128,7 @@ impl Server {
         pool.connect_lazy_with(self.options.clone())
     }
 
-    fn pool(&self, size: u32) -> PgPoolOptions {
+    fn pool(size: u32) -> PgPoolOptions {
         pool_options(size).before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for > TRIED_AFTER_IDLE {

@@ -137,10 +137,9 @@ impl Rows {
 /// How deep the place behind `byte` is.
 const fn inside(byte: u8, depth: u32, text: Text) -> (u32, Text) {
     match (text, byte) {
-        (Text::Escaped, _) => (depth, Text::Yes),
+        (Text::Escaped, _) | (Text::No, b'"') => (depth, Text::Yes),
         (Text::Yes, b'\\') => (depth, Text::Escaped),
         (Text::Yes, b'"') => (depth, Text::No),
-        (Text::No, b'"') => (depth, Text::Yes),
         (Text::No, b'{' | b'[') => (depth + 1, Text::No),
         (Text::No, b'}' | b']') => (depth - 1, Text::No),
         (text, _) => (depth, text),

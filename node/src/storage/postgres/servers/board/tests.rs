@@ -17,10 +17,12 @@ fn board() -> Board {
     Board::new(options.servers().unwrap(), 1, LIMIT, None)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a look is what it is recorded as")]
 fn primary(timeline: u32, position: u64) -> Result<Look, LookError> {
     Ok(Look { at: Instant::now(), system: 7, role: Role::Primary { timeline, position, writable: true } })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a look is what it is recorded as")]
 fn replica(replayed: u64) -> Result<Look, LookError> {
     Ok(Look { at: Instant::now(), system: 7, role: Role::Replica(Progress { replayed, ..Progress::default() }) })
 }

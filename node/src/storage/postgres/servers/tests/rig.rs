@@ -14,7 +14,7 @@ use crate::ports::coordination::CoordinationError;
 use crate::storage::test_postgres::Postgres;
 
 /// How long anything may take before a test gives up waiting. Nothing waits for it when all is well.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Small, so that a test sees it passed.
 pub(super) const MAX_LAG: Duration = Duration::from_secs(2);
@@ -101,7 +101,7 @@ impl Node {
     pub(super) async fn has_primary(&self, server: &Postgres, timeline: u32) {
         let wanted = (Some(name(server)), Some(timeline));
         let what = format!("{wanted:?} is the primary");
-        self.comes_to(&what, |status| (status.primary.clone(), status.timeline) == wanted).await
+        self.comes_to(&what, |status| (status.primary.clone(), status.timeline) == wanted).await;
     }
 
     /// Waits until there is no primary, and the reason holds this text.
