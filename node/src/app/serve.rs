@@ -23,6 +23,7 @@ use super::frontend::{Frontend, bind_admin, bind_public};
 use crate::cache::memory::MemoryLinkCache;
 use crate::config::{Config, Role};
 use crate::domain::access::ApiKeyHash;
+use crate::http::state::Api;
 use crate::ids::raft::RaftIds;
 use crate::ids::snowflake::SnowflakeIds;
 use crate::lifecycle::Tasks;
@@ -125,7 +126,7 @@ fn start_ids_only(config: &Config, allocator: Arc<dyn Allocator>, around: &Surro
     };
     let settings = http_settings(config, Role::Serve, &ports.public_url);
     let api = assemble(adapters, &ports.own, settings, around);
-    ports.serve(http::router(Arc::new(api)), &registry, health, around)?;
+    ports.serve(api, &registry, health, around)?;
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
     look_for_allocators(&background, allocator);
     Ok(ports.into_node(background))
@@ -143,14 +144,8 @@ impl Ports {
         Ok(Self { listener, admin_listener, address, admin_address, public_url, own, label, frontend })
     }
 
-    fn serve(
-        &mut self,
-        router: axum::Router,
-        registry: &Registry,
-        health: Health,
-        around: &Surroundings,
-    ) -> anyhow::Result<()> {
-        self.frontend.serve("public port", self.listener.try_clone()?, router)?;
+    fn serve(&mut self, api: Api, registry: &Registry, health: Health, around: &Surroundings) -> anyhow::Result<()> {
+        self.frontend.serve("public port", self.listener.try_clone()?, http::router(Arc::new(api)))?;
         self.frontend.serve_admin(self.admin_listener.try_clone()?, registry, health, around)?;
         Ok(())
     }

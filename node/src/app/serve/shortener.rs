@@ -36,8 +36,8 @@ use crate::service::tiers::Tiers;
 use crate::storage::postgres::PgStore;
 use crate::storage::postgres::clicks::PgClickStore;
 use crate::storage::postgres::servers::{MAX_REPLICA_LAG, ServerOptions, Servers};
+use crate::tasks;
 use crate::tasks::changes::follow_changes;
-use crate::{http, tasks};
 
 /// How long the start waits for the database before it goes on without.
 const CHECKED_WITHIN: Duration = Duration::from_secs(3);
@@ -111,7 +111,7 @@ pub(super) async fn start_shortener(
     };
     let settings = http_settings(config, Role::Serve, &ports.public_url);
     let api = assemble(adapters, &ports.own, settings, around);
-    ports.serve(http::router(Arc::new(api)), &registry, health, around)?;
+    ports.serve(api, &registry, health, around)?;
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
     Ok(ports.into_node(background))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
 use crate::support::fleet::{Fleet, Wanted, create, database_through, followed, ready};
 use crate::support::{Client, Line};
@@ -16,13 +16,14 @@ const BUSY: Duration = Duration::from_secs(4);
 /// Follows `code` until it leads to `expected`.
 async fn seen(client: &Client, code: &str, expected: &str) {
     let since = Instant::now();
+    let mut ticks = interval(Duration::from_millis(10));
     loop {
+        ticks.tick().await;
         let leads_to = followed(client, code).await;
         if leads_to.starts_with(expected) {
             return;
         }
         assert!(since.elapsed() < SEEN_WITHIN + BUSY, "`{code}` leads to {leads_to}, not to {expected}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

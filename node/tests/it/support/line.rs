@@ -10,6 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// A line from a port of its own to a server's.
 pub(crate) struct Line {
@@ -79,7 +80,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::
         }
         let delay = Duration::from_millis(delay.load(Ordering::Relaxed));
         if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+            tokio::time::sleep_until(Instant::now() + delay).await;
         }
         if to.write_all(&bytes[..read]).await.is_err() {
             return;
