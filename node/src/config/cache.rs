@@ -29,9 +29,13 @@ pub struct CacheConfig {
     pub l1_ttl: Span,
 }
 
-/// A `redis://` or `rediss://` URL. `Debug` and `Display` mask the password.
+/// A `redis://` or `rediss://` URL, or one of Sentinels: `redis+sentinel://h1:26379,h2:26379/service`. `Debug` and
+/// `Display` mask the passwords.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(Url);
+pub struct RedisUrl {
+    text: String,
+    shown: String,
+}
 
 impl CacheConfig {
     pub(super) fn validate(&self, invalid: &mut Vec<Invalid>) {
@@ -47,7 +51,7 @@ impl CacheConfig {
 impl RedisUrl {
     /// The URL with its password (percent-encoded), to connect with.
     pub fn expose(&self) -> &str {
-        self.0.as_str()
+        &self.text
     }
 }
 
@@ -56,17 +60,38 @@ impl FromStr for RedisUrl {
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
         let malformed = || not_a_url("redis://user:password@host:6379/0");
-        let (scheme, _) = text.split_once("://").ok_or_else(malformed)?;
-        if !matches!(scheme, "redis" | "rediss") {
-            return Err(BadValue::new(format!("scheme {scheme:?} is not redis:// or rediss://")));
-        }
-        Url::parse(text).ok().filter(Url::has_host).map(Self).ok_or_else(malformed)
+        let (scheme, rest) = text.split_once("://").ok_or_else(malformed)?;
+        let hosts = match scheme {
+            "redis" | "rediss" => None,
+            "redis+sentinel" | "rediss+sentinel" => {
+                let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+                Some(authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts))
+            }
+            _ => {
+                let schemes = "redis://, rediss://, redis+sentinel:// or rediss+sentinel://";
+                return Err(BadValue::new(format!("scheme {scheme:?} is not {schemes}")));
+            }
+        };
+        // A URL has one host: it is read with the first, and shown with all.
+        let first = hosts.and_then(|hosts| hosts.split(',').next());
+        let single = match (hosts, first) {
+            (Some(hosts), Some(first)) => text.replacen(hosts, first, 1),
+            _ => text.to_owned(),
+        };
+        let url = Url::parse(&single).ok().filter(Url::has_host).ok_or_else(malformed)?;
+        let shown = masked(&url);
+        let shown = match (hosts, first) {
+            (Some(hosts), Some(first)) => shown.replacen(first, hosts, 1),
+            _ => shown,
+        };
+        let text = if hosts.is_some() { text.to_owned() } else { url.into() };
+        Ok(Self { text, shown })
     }
 }
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&masked(&self.0))
+        f.write_str(&self.shown)
     }
 }
 

@@ -159,7 +159,12 @@ fn both_schemes_of_postgres_and_of_redis_are_accepted() {
         assert_eq!(config.database.primary_urls[0].expose(), url);
         assert_eq!(config.database.replica_urls[0].expose(), url);
     }
-    for url in ["redis://h", "rediss://user:p@h:6380/2", "redis://:p@[::1]:6379"] {
+    for url in [
+        "redis://h",
+        "rediss://user:p@h:6380/2",
+        "redis://:p@[::1]:6379",
+        "redis+sentinel://user:p@h1:26379,h2:26379/main/1",
+    ] {
         let config = environment(&[("REDIS_URL", url)]).load().config;
         assert_eq!(config.cache.redis_url.unwrap().expose(), url);
     }

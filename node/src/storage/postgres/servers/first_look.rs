@@ -37,7 +37,7 @@ async fn look(server: &Server) -> Result<(), LookError> {
             Err(LookError::refused(&server.name, reason, POOLER_REMEDY))
         }
         Ok(Err(error)) => Err(LookError::of(&server.name, &error)),
-        Err(_) => Err(LookError::slow(&server.name, "two connections don't get a session each within 1 s")),
+        Err(_) => Err(LookError::slow(&server.name, "two connections don't get a session each within 2 s")),
     }
 }
 

@@ -10,8 +10,8 @@ use super::look_error::LookError;
 use super::server::{Lineage, Server};
 
 /// How long connecting, and looking, may take.
-pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
-const LOOK_DEADLINE: Duration = Duration::from_secs(1);
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+const LOOK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// All that is asked of a server, with what any role may call. The flushed position can't go back, as the written one
 /// may in a crash. The name of a WAL file begins with the timeline, which only a primary can tell.
@@ -109,7 +109,7 @@ impl<'a> Probe<'a> {
                 Ok(look)
             }
             Ok(Err(error)) => Err(LookError::of(name, &error)),
-            Err(_) => Err(LookError::slow(name, "it connects and doesn't answer within 1 s")),
+            Err(_) => Err(LookError::slow(name, "it connects and doesn't answer within 2 s")),
         }
     }
 }
@@ -119,7 +119,7 @@ pub(super) async fn connect(server: &Server) -> Result<PgConnection, LookError> 
     match timeout(CONNECT_DEADLINE, server.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(LookError::of(&server.name, &error)),
-        Err(_) => Err(LookError::slow(&server.name, "it doesn't let anybody in within 1 s")),
+        Err(_) => Err(LookError::slow(&server.name, "it doesn't let anybody in within 2 s")),
     }
 }
 
