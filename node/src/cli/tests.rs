@@ -146,7 +146,10 @@ fn wrong_usage_exits_64_and_help_exits_0() {
 #[test]
 fn only_commands_that_exist_are_offered() {
     let names: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    assert_eq!(names, ["dev", "serve", "allocator", "keys", "links", "cluster", "config", "healthcheck", "openapi"]);
+    assert_eq!(
+        names,
+        ["dev", "serve", "allocator", "migrate", "keys", "links", "cluster", "config", "healthcheck", "openapi"]
+    );
 }
 
 #[test]

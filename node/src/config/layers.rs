@@ -66,6 +66,11 @@ impl Layers {
                 Ok(number) => Value::Integer(number),
                 Err(_) => return Err(format!("{text:?} is not a whole number")),
             },
+            Some(Value::Boolean(_)) => match text.trim() {
+                "true" => Value::Boolean(true),
+                "false" => Value::Boolean(false),
+                _ => return Err(format!("{text:?} is neither true nor false")),
+            },
             Some(Value::Array(_)) => Value::Array(split_list(text).into_iter().map(Value::String).collect()),
             _ => Value::String(text.to_owned()),
         };

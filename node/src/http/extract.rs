@@ -1,11 +1,10 @@
 //! What handlers take from a request, with every refusal a problem that says what to change.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, OptionalFromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
@@ -143,15 +142,22 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Query<T> {
     }
 }
 
-/// The last segment of a path. One that isn't UTF-8 is no name of anything.
+/// The name of a link in a path: what stands in its place in the route; for a route that is itself the name of a link
+/// (`…/bulk`), its last segment. One that isn't UTF-8 is no name of anything.
 pub(super) struct Name(pub(super) String);
 
 impl FromRequestParts<Arc<Api>> for Name {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
-        let segment = parts.uri.path().rsplit('/').next().unwrap_or_default();
-        percent_decode_str(segment).decode_utf8().map(|name| Self(name.into_owned())).map_err(|_| {
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        type Path = axum::extract::Path<String>;
+        let has_place = parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str().contains('{'));
+        let name = if has_place {
+            <Path as FromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await.ok().map(|path| path.0)
+        } else {
+            parts.uri.path().rsplit('/').next().map(str::to_owned)
+        };
+        name.map(Self).ok_or_else(|| {
             Problem::new(
                 ProblemKind::LinkNotFound,
                 "no link has this code; a code is made of A-Z, a-z, 0-9, `_` and `-`",

@@ -1,10 +1,10 @@
 //! The roles of a cluster, as the real program: what each refuses, and how it starts and stops.
 
 use crate::startup::one_line;
-use crate::support::{Program, eventually, run};
+use crate::support::{Program, eventually, last_line, run};
 
 const SECRET: (&str, &str) = ("STINT_CLUSTER_SECRET", "sixteen-letters!");
-const KEY: (&str, &str) = ("STINT_ADMIN_KEY", "an-admin-key");
+const CODE_KEY: (&str, &str) = ("STINT_CODE_KEY", "000102030405060708090a0b0c0d0e0f");
 /// Flags, the environment, and the line that is said to them.
 type Mistake<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
@@ -66,37 +66,43 @@ async fn an_allocator_s_mistake_is_one_line_and_exit_64() {
 #[tokio::test]
 async fn a_shortener_s_mistake_is_one_line_and_exit_64() {
     let local = ["--allocators", "127.0.0.1:7101"];
-    let cases: [Mistake<'_>; 6] = [
+    let cases: [Mistake<'_>; 7] = [
         (
             &[],
-            &[KEY],
+            &[CODE_KEY],
             "`cluster.allocators`: is missing: ids.source raft needs the allocators; name them with --allocators \
              allocator-1:7101,allocator-2:7101,allocator-3:7101 or STINT_CLUSTER__ALLOCATORS",
         ),
         (
             &["--allocators", "http://a:7101"],
-            &[KEY, SECRET],
+            &[CODE_KEY, SECRET],
             "`cluster.allocators` (flag --allocators): \"http://a:7101\" is not a host and port such as allocator-1:7101",
         ),
         (
             &["--allocators", "127.0.0.1:7101,b:7101"],
-            &[KEY],
+            &[CODE_KEY],
             "`cluster.secret`: is missing: allocators on other machines want theirs; set the same STINT_CLUSTER_SECRET \
              everywhere",
         ),
         (
             &local,
             &[],
+            "`codes.key`: is missing: every code is computed with it; set the same STINT_CODE_KEY (32 hex digits) on all \
+             nodes, for ever",
+        ),
+        (
+            &["--ids-only", "--allocators", "127.0.0.1:7101"],
+            &[],
             "`auth.admin_key`: is missing: without a database it is the only API key there is; set STINT_ADMIN_KEY",
         ),
         (
             &["--ids", "rafd", "--allocators", "127.0.0.1:7101"],
-            &[KEY],
+            &[CODE_KEY],
             "`ids.source` (flag --ids): \"rafd\" is not one of raft, redis, postgres and snowflake",
         ),
         (
             &local,
-            &[KEY, ("STINT_HTTP__LISEN", "x")],
+            &[CODE_KEY, ("STINT_HTTP__LISEN", "x")],
             "unknown key `http.lisen` (environment variable STINT_HTTP__LISEN); did you mean `http.listen`?",
         ),
     ];
@@ -104,6 +110,10 @@ async fn a_shortener_s_mistake_is_one_line_and_exit_64() {
         let line = one_line(&[&["serve"], flags].concat(), environment, 64).await;
         assert_eq!(line, format!("configuration: {expected}\n"), "{flags:?}");
     }
+    let arguments =
+        ["serve", "--allocators", "127.0.0.1:7101", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let line = last_line(&run(&arguments, &[CODE_KEY]).await, 1);
+    assert_eq!(line, "stint: there is no database: name it with DATABASE_URL, or serve ids alone with --ids-only");
 }
 
 #[tokio::test]
@@ -111,16 +121,16 @@ async fn several_mistakes_are_told_at_once() {
     let output = run(&["serve"], &[]).await;
     assert_eq!(output.status.code(), Some(64));
     let said = String::from_utf8(output.stderr).unwrap();
-    let keys = ["`cluster.allocators`", "`auth.admin_key`"];
+    let keys = ["`cluster.allocators`", "`codes.key`"];
     assert_eq!(said.lines().count(), keys.len(), "{said}");
     assert!(keys.iter().all(|key| said.contains(key)), "{said}");
 }
 
 #[tokio::test]
 async fn the_configuration_of_each_role_is_checked_and_shown() {
-    let line = one_line(&["config", "check", "--role", "serve"], &[KEY], 64).await;
+    let line = one_line(&["config", "check", "--role", "serve"], &[CODE_KEY], 64).await;
     assert!(line.contains("`cluster.allocators`"), "{line}");
-    let variables = [KEY, SECRET, ("STINT_CLUSTER__ALLOCATORS", "a:7101,b:7101")];
+    let variables = [CODE_KEY, SECRET, ("STINT_CLUSTER__ALLOCATORS", "a:7101,b:7101")];
     let output = run(&["config", "check", "--role", "serve"], &variables).await;
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), b"ok\n".as_slice()));
     let output = run(&["config", "show", "--role", "serve"], &variables).await;

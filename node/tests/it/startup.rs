@@ -78,7 +78,12 @@ async fn a_data_directory_of_a_newer_version_is_one_line_and_exit_1() {
     fs::write(data.join("FORMAT"), "1\n").unwrap();
     let database = sqlx::sqlite::SqliteConnectOptions::new().filename(data.join("stint.db"));
     let mut connection = sqlx::ConnectOptions::connect(&database).await.unwrap();
-    sqlx::query("UPDATE _sqlx_migrations SET version = 9999").execute(&mut connection).await.unwrap();
+    sqlx::query(
+        "UPDATE _sqlx_migrations SET version = 9999 WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
     sqlx::Connection::close(connection).await.unwrap();
     let line = one_line(&arguments, &[], 1).await;
     assert!(line.contains("newer version") && line.contains("stint.db"), "{line}");

@@ -64,7 +64,11 @@ fn a_bad_value_is_named_with_its_source() {
         ("cluster.peers", "1:a:7101", "\"1:a:7101\" is not a member such as 1=allocator-1:7101"),
         ("cluster.allocators", "http://a:7101", "\"http://a:7101\" is not a host and port such as allocator-1:7101"),
         ("database.primary_urls", "mysql://h/db", "scheme \"mysql\" is not postgres:// or postgresql://"),
-        ("cache.redis_url", "http://h", "scheme \"http\" is not redis://, rediss://, redis+sentinel:// or rediss+sentinel://"),
+        (
+            "cache.redis_url",
+            "http://h",
+            "scheme \"http\" is not redis://, rediss://, redis+sentinel:// or rediss+sentinel://",
+        ),
         ("log.format", "xml", "\"xml\" is not one of auto, json and pretty"),
         ("log.filter", "inof", "\"inof\" is not a log filter such as info or info,stint::http=debug"),
     ];

@@ -5,6 +5,7 @@ use crate::config::ConfigError;
 
 const SECRET: (&str, &str) = ("STINT_CLUSTER_SECRET", "sixteen-letters!");
 const THREE: &str = "1=a:7101,2=b:7101,3=c:7101";
+const CODE_KEY: (&str, &str) = ("STINT_CODE_KEY", "000102030405060708090a0b0c0d0e0f");
 
 type Flags<'a> = &'a [(&'static str, &'static str, &'a str)];
 
@@ -87,11 +88,15 @@ fn a_shortener_s_mistakes_are_a_line_each() {
         [
             "`cluster.allocators`: is missing: ids.source raft needs the allocators; name them with --allocators \
              allocator-1:7101,allocator-2:7101,allocator-3:7101 or STINT_CLUSTER__ALLOCATORS",
-            "`auth.admin_key`: is missing: without a database it is the only API key there is; set STINT_ADMIN_KEY",
+            "`codes.key`: is missing: every code is computed with it; set the same STINT_CODE_KEY (32 hex digits) on all \
+             nodes, for ever",
         ]
     );
-    let key = ("STINT_ADMIN_KEY", "an-admin-key");
-    let exposed = [key, ("STINT_CLUSTER__ALLOCATORS", "127.0.0.1:7101,b:7101")];
+    assert_eq!(
+        serve(&[("STINT_IDS__ONLY", "true"), ("STINT_CLUSTER__ALLOCATORS", "localhost:7101")]).0,
+        ["`auth.admin_key`: is missing: without a database it is the only API key there is; set STINT_ADMIN_KEY"]
+    );
+    let exposed = [CODE_KEY, ("STINT_CLUSTER__ALLOCATORS", "127.0.0.1:7101,b:7101")];
     assert_eq!(
         serve(&exposed).0,
         ["`cluster.secret`: is missing: allocators on other machines want theirs; set the same STINT_CLUSTER_SECRET \
@@ -106,7 +111,7 @@ fn each_source_of_ids_names_what_it_lacks() {
     const REDIS: (&str, &str) = ("REDIS_URL", "redis://r");
     let refused = |source: &str, fallback: &str, servers: &[(&str, &str)]| {
         let ids = [("STINT_IDS__SOURCE", source), ("STINT_IDS__FALLBACK", fallback)];
-        let environment = [&ids[..], &[("STINT_ADMIN_KEY", "an-admin-key")], servers].concat();
+        let environment = [&ids[..], &[CODE_KEY], servers].concat();
         serve(&environment).0
     };
     let missing = |who: &str, server: usize| {
@@ -145,7 +150,7 @@ fn each_source_of_ids_names_what_it_lacks() {
 fn a_fallback_that_can_not_help_is_refused() {
     let refused = |source, fallback| {
         let servers = [
-            ("STINT_ADMIN_KEY", "an-admin-key"),
+            CODE_KEY,
             ("STINT_CLUSTER__ALLOCATORS", "localhost:7101"),
             ("DATABASE_URL", "postgres://h/d"),
             ("REDIS_URL", "redis://r"),
@@ -165,8 +170,7 @@ fn a_fallback_that_can_not_help_is_refused() {
 
 #[test]
 fn a_shortener_says_what_it_assumes() {
-    let key = ("STINT_ADMIN_KEY", "an-admin-key");
-    let local = [key, ("STINT_CLUSTER__ALLOCATORS", "localhost:7101"), ("STINT_CLUSTER__NODE_ID", "2")];
+    let local = [CODE_KEY, ("STINT_CLUSTER__ALLOCATORS", "localhost:7101"), ("STINT_CLUSTER__NODE_ID", "2")];
     let (refused, warnings) = serve(&local);
     assert!(refused.is_empty(), "{refused:?}");
     assert_eq!(

@@ -35,6 +35,7 @@ use board::Board;
 use server::Server;
 
 pub use admission::CheckError;
+use admission::NotAdmitted;
 pub use look_error::LookError;
 pub use status::{NoPrimary, ReplicaStatus, ServersStatus};
 
@@ -155,7 +156,10 @@ impl Servers {
     /// [`StoreError::Unavailable`], at once.
     pub(super) fn primary(&self) -> Result<Arc<Primary>, StoreError> {
         let missing = || StoreError::Unavailable { operation: "find the primary", source: Arc::new(self.no_primary()) };
-        self.board.primary().filter(|_| self.is_admitted()).ok_or_else(missing)
+        if !self.is_admitted() {
+            return Err(StoreError::Unavailable { operation: "find the primary", source: Arc::new(NotAdmitted) });
+        }
+        self.board.primary().ok_or_else(missing)
     }
 
     /// A replica that doesn't lag too far behind, if there is one: another one each time.

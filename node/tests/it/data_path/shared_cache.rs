@@ -1,4 +1,5 @@
-//! Redis dies, comes back, or forgets: nobody notices, no key is repeated, no old target is followed.
+//! Redis dies, comes back, or forgets: nobody notices, and no key is repeated. (Old data that comes back is tested in
+//! `cache/redis/tests/loss.rs`.)
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -85,28 +86,4 @@ async fn no_key_is_repeated_when_redis_starts_again_without_its_data() {
         redis.launch();
     })
     .await;
-}
-
-#[tokio::test]
-async fn no_old_target_is_followed_when_redis_comes_back_with_old_data() {
-    let fleet = Fleet::start(Wanted { replicas: 1, nodes: 2, ..Wanted::default() }).await;
-    let code = create(&fleet.client(0), "https://example.com/old").await;
-    for node in 0..2 {
-        assert_eq!(followed(&fleet.client(node), &code).await, "https://example.com/old");
-    }
-    fleet.redis.save();
-    let old = fleet.redis.keep_dump();
-    let change = json!({ "url": "https://example.com/new" });
-    assert_eq!(fleet.client(1).patch(&format!("/api/v1/links/{code}"), &change).await.status, 200);
-    fleet.redis.kill();
-    fleet.redis.restore(&old);
-    fleet.redis.launch();
-    let fresh = fleet.serve(3, &[]).await;
-    crate::support::fleet::ready(&fresh).await;
-    let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(3) {
-        assert_eq!(followed(&fresh.client(), &code).await, "https://example.com/new");
-        assert_eq!(followed(&fleet.client(1), &code).await, "https://example.com/new");
-    }
-    assert_eq!(followed(&fleet.client(0), &code).await, "https://example.com/new");
 }

@@ -116,11 +116,11 @@ impl Cluster {
         self.shorten(number, &[&[("STINT_IDS__ONLY", "true")], settings].concat()).await
     }
 
-    /// Starts a shortener, with the allocators if any were started; its number only names its log.
+    /// Starts a shortener, with the allocators if there are any; its number only names its log.
     pub(crate) async fn shorten(&self, number: u64, settings: &[(&str, &str)]) -> Program {
         let allocators = self.allocators();
         let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--allocators", &allocators];
-        let ports = if self.nodes.is_empty() { &ports[..5] } else { &ports[..] };
+        let ports = if allocators.is_empty() { &ports[..5] } else { &ports[..] };
         let environment = [&[("STINT_HTTP__DRAIN_DELAY", "0s")], &self.environment()[..], settings].concat();
         Program::start_role(ports, &environment, &self.log_file(&format!("serve-{number}"))).await
     }

@@ -52,10 +52,10 @@ impl Fleet {
         if wanted.synchronous {
             primary.wait_for(&replicas.iter().collect::<Vec<_>>());
         }
-        let mut allocators = Cluster::of(3);
+        let needs_allocators = matches!(wanted.source, "raft" | "snowflake");
+        let mut allocators = Cluster::of(if needs_allocators { 3 } else { 0 });
         allocators.environment.push(("STINT_CODE_KEY".to_owned(), CODE_KEY.to_owned()));
-        let allocators =
-            if matches!(wanted.source, "raft" | "snowflake") { allocators.founded().await } else { allocators };
+        let allocators = if needs_allocators { allocators.founded().await } else { allocators };
         let fleet = Self { primary, replicas, redis: Redis::start(), allocators, nodes: Vec::new() };
         let database = fleet.database_url();
         let output = super::run(&["migrate"], &[("DATABASE_URL", &database)]).await;

@@ -21,6 +21,11 @@ pub enum CheckError {
     Read(#[source] sqlx::Error),
 }
 
+/// Nothing is let through yet.
+#[derive(Debug, thiserror::Error)]
+#[error("the database was not checked yet; see /readyz")]
+pub(super) struct NotAdmitted;
+
 impl CheckError {
     /// Whether a server answers and refuses, so that waiting won't help.
     pub const fn is_refusal(&self) -> bool {

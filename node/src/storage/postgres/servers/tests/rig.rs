@@ -94,6 +94,8 @@ impl Node {
         let register = register.map(|register| Arc::<Register>::clone(register) as Arc<dyn TimelineRegister>);
         let metrics = Arc::new(DatabaseMetrics::new(&registry));
         let servers = Servers::start(options, register, metrics, &tasks).unwrap();
+        // What is in the databases is no matter here.
+        servers.admit();
         Self { servers, registry, tasks }
     }
 
