@@ -68,15 +68,7 @@ impl PgStore {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        let started = Instant::now();
-        loop {
-            let primary = self.servers.primary()?;
-            match self.once(&primary, work(primary.pool.clone())).await {
-                Ok(found) => return Ok(found),
-                Err(error) if is_broken(&error) && started.elapsed() < RETRIED_FOR => {}
-                Err(error) => return Err(failed(operation)(error)),
-            }
-        }
+        self.retried(operation, is_broken, work).await.map(|(_, found)| found)
     }
 
     /// Asks the primary for what must not be done twice: again only if it certainly wasn't done.
@@ -84,25 +76,30 @@ impl PgStore {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        let started = Instant::now();
-        loop {
-            let primary = self.servers.primary()?;
-            match self.once(&primary, work(primary.pool.clone())).await {
-                Ok(done) => return Ok(done),
-                Err(error) if was_undone(&error) && started.elapsed() < RETRIED_FOR => {}
-                Err(error) => return Err(failed(operation)(error)),
-            }
-        }
+        self.retried(operation, was_undone, work).await.map(|(_, done)| done)
     }
 
     /// Begins a transaction on the primary. Being its first statement, this finds out whether the connection is alive.
     async fn begin(&self, operation: &'static str) -> Result<(Arc<Primary>, PgTransaction), StoreError> {
+        self.retried(operation, is_broken, |pool: PgPool| async move { pool.begin().await }).await
+    }
+
+    /// Asks the primary, again for a while after the errors that `again` names; answers which primary it was.
+    async fn retried<T, F>(
+        &self,
+        operation: &'static str,
+        again: fn(&sqlx::Error) -> bool,
+        work: impl Fn(PgPool) -> F,
+    ) -> Result<(Arc<Primary>, T), StoreError>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
         let started = Instant::now();
         loop {
             let primary = self.servers.primary()?;
-            match self.once(&primary, primary.pool.begin()).await {
-                Ok(transaction) => return Ok((primary, transaction)),
-                Err(error) if is_broken(&error) && started.elapsed() < RETRIED_FOR => {}
+            match self.once(&primary, work(primary.pool.clone())).await {
+                Ok(answer) => return Ok((primary, answer)),
+                Err(error) if again(&error) && started.elapsed() < RETRIED_FOR => {}
                 Err(error) => return Err(failed(operation)(error)),
             }
         }

@@ -1,3 +1,5 @@
+//! The register of timelines over a real group of one.
+
 use std::sync::Arc;
 
 use super::super::group::{Group, GroupOptions};

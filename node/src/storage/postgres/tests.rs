@@ -1,3 +1,5 @@
+//! The Postgres store on a real server: the conformance suite, and what only Postgres has to do.
+
 mod feed;
 mod fencing;
 mod schema;

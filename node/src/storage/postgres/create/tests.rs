@@ -1,3 +1,5 @@
+//! Creating in a real Postgres: conflicts, races, connections that break, and what a batch costs.
+
 mod doubt;
 
 use futures_util::future::join_all;

@@ -1,3 +1,5 @@
+//! The watched servers, on real ones that die, pause, lag and are promoted.
+
 use super::*;
 
 mod admission;

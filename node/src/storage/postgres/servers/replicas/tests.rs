@@ -1,3 +1,5 @@
+//! How far a replica is behind, from looks that are made up.
+
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(30);
