@@ -131,6 +131,10 @@ impl<K: Hash + Eq, H: Clone> Family<K, H> {
         self.handles.read().unwrap_or_else(PoisonError::into_inner).values().for_each(act);
     }
 
+    fn find(&self, key: &K) -> Option<H> {
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
     fn get(&self, key: K, register: impl FnOnce(&K) -> H) -> H {
         if let Some(handle) = self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return handle.clone();

@@ -17,7 +17,7 @@ use super::{Grant, GrantId, HolderId, NamespaceName, NamespaceSpec, WorkerLease}
 /// One change of ownership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
-    /// The log index of the entry that changed it: rises from record to record, the same on every member.
+    /// The place of the command that changed it in the log: rises from record to record, the same on every member.
     pub index: u64,
     /// The entry's stamp, Unix milliseconds.
     pub at_ms: u64,

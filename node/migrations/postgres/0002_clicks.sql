@@ -1,6 +1,7 @@
 -- Clicks: how often links were followed. Days are counted from 1970-01-01, UTC.
 --
--- No column that changes is indexed, and pages keep some room: a count is raised in place (HOT), without touching an index.
+-- No column that changes is indexed, and pages keep some room: most counts are raised within their page (HOT), without
+-- touching an index; in a run over 20,000 links two of three were.
 
 CREATE TABLE click_totals (
     key    BIGINT PRIMARY KEY,

@@ -7,6 +7,7 @@ use futures_util::stream;
 use stint_idgen::allocator::{AuditRecord, Auditor, Reply, Stamped, State};
 use tokio::sync::watch;
 
+use super::group::MAX_COMMANDS;
 use crate::ports::coordination::{AuditStream, CoordinationError};
 
 /// Records kept for whoever comes late. Who wants them all follows, and is told when it was too slow.
@@ -19,7 +20,7 @@ const BATCH: usize = 256;
 #[derive(Debug)]
 pub struct AuditLog {
     seen: Mutex<Seen>,
-    /// The log index of the newest record.
+    /// The index of the newest record.
     newest: watch::Sender<u64>,
 }
 
@@ -48,8 +49,9 @@ impl AuditLog {
         Self { seen: Mutex::new(seen), newest: watch::Sender::new(0) }
     }
 
-    /// Takes note of an entry that was applied.
-    pub(super) fn observe(&self, index: u64, entry: &Stamped, reply: &Reply) {
+    /// Takes note of a command that was applied: its entry's log index, and its place within the entry.
+    pub(super) fn observe(&self, log_index: u64, place: usize, entry: &Stamped, reply: &Reply) {
+        let index = log_index * MAX_COMMANDS as u64 + place as u64;
         let mut seen = self.seen();
         let Some(record) = seen.auditor.observe(index, entry, reply) else { return };
         if let Some(violation) = &record.violation {

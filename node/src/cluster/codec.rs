@@ -13,7 +13,7 @@ use stint_idgen::allocator::Stamped;
 use super::types::{Entry, LogId, Member, Membership, NodeId, Proposal, SnapshotMeta, StoredMembership, Vote, log_id};
 
 /// The version byte that is written, and the newest that is read.
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
 
 /// Why bytes could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,8 @@ pub(super) enum PayloadRecord {
     /// The bytes of [`Stamped::encode`], with a version byte of their own.
     Command(Vec<u8>),
     Membership(MembershipRecord),
+    /// Several commands, each as above. Since format 2.
+    Commands(Vec<Vec<u8>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,7 +129,10 @@ impl From<&Entry> for EntryRecord {
     fn from(entry: &Entry) -> Self {
         let payload = match &entry.payload {
             EntryPayload::Blank => PayloadRecord::Blank,
-            EntryPayload::Normal(proposal) => PayloadRecord::Command(proposal.0.encode()),
+            EntryPayload::Normal(Proposal(commands)) => match &commands[..] {
+                [command] => PayloadRecord::Command(command.encode()),
+                commands => PayloadRecord::Commands(commands.iter().map(Stamped::encode).collect()),
+            },
             EntryPayload::Membership(membership) => PayloadRecord::Membership(membership.into()),
         };
         Self { id: (&entry.log_id).into(), payload }
@@ -138,11 +143,15 @@ impl EntryRecord {
     /// The entry.
     pub(super) fn entry(self) -> Result<Entry, CodecError> {
         let Self { id, payload } = self;
+        let stamped = |command: &Vec<u8>| {
+            Stamped::decode(command).map_err(|source| CodecError::Command { index: id.index, source: source.into() })
+        };
         let payload = match payload {
             PayloadRecord::Blank => EntryPayload::Blank,
-            PayloadRecord::Command(command) => Stamped::decode(&command)
-                .map(|stamped| EntryPayload::Normal(Proposal(stamped)))
-                .map_err(|source| CodecError::Command { index: id.index, source: source.into() })?,
+            PayloadRecord::Command(command) => EntryPayload::Normal(Proposal(vec![stamped(&command)?])),
+            PayloadRecord::Commands(commands) => {
+                EntryPayload::Normal(Proposal(commands.iter().map(stamped).collect::<Result<_, _>>()?))
+            }
             PayloadRecord::Membership(membership) => EntryPayload::Membership(membership.try_into()?),
         };
         Ok(Entry { log_id: id.into(), payload })

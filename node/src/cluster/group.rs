@@ -5,6 +5,7 @@
 
 mod members;
 mod proposal;
+mod proposer;
 mod reporting;
 
 #[cfg(test)]
@@ -13,7 +14,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +25,9 @@ use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
 use tokio::time::Instant;
 
 pub(super) use self::members::{CHANGED_WITHIN, MAX_STATUS};
-use self::proposal::Leadership;
 pub(super) use self::proposal::MAX_REPLY;
+pub(super) use self::proposer::MAX_COMMANDS;
+use self::proposer::Proposer;
 use super::audit::AuditLog;
 use super::disk::{Cluster, Identity, MemberDisk, WriterStats};
 use super::log_store::{LogStore, OpenLog, StoreError};
@@ -76,8 +77,8 @@ impl GroupOptions {
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
             submit_timeout: Duration::from_secs(3),
-            snapshot_every: 100_000,
-            entries_kept: 20_000,
+            snapshot_every: 30_000,
+            entries_kept: 6_000,
             metrics: None,
             clock,
             entropy,
@@ -147,14 +148,10 @@ pub struct Group {
     disk: Arc<dyn MemberDisk>,
     state: StateMachine,
     peers: Peers,
-    leadership: Mutex<Option<Leadership>>,
-    /// Stamps kept back in terms before the current one.
-    stamps_refused: AtomicU64,
-    metrics: Option<RaftMetrics>,
+    proposer: Arc<Proposer>,
     /// When a leader was last heard by this member.
     leader_heard: Mutex<Option<Instant>>,
     submit_timeout: Duration,
-    clock: Arc<dyn Clock>,
 }
 
 impl Group {
@@ -209,6 +206,7 @@ impl Group {
         let seed = u64::from_be_bytes(random_128(&*options.entropy)[..8].try_into().expect("eight bytes"));
         let raft = Raft::new(identity.node_id, config, peers.clone(), log, state.clone());
         let raft = SeededRuntime::scope(seed, raft).await.map_err(consensus)?;
+        let proposer = Arc::new(Proposer::new(raft.clone(), state.clone(), Arc::clone(&disk), &options));
         let group = Self {
             identity,
             cluster,
@@ -216,12 +214,9 @@ impl Group {
             disk,
             state,
             peers,
-            leadership: Mutex::new(None),
-            stamps_refused: AtomicU64::new(0),
-            metrics: options.metrics,
+            proposer,
             leader_heard: Mutex::new(None),
             submit_timeout: options.submit_timeout,
-            clock: options.clock,
         };
         if let Err(error) = group.found().await {
             group.stop().await;
@@ -257,6 +252,7 @@ impl Group {
             if let Err(error) = self.raft.shutdown().await {
                 tracing::error!(error = %Chain(&error), "the consensus core did not stop cleanly");
             }
+            self.proposer.close().await;
             self.disk.close().await;
         };
         if tokio::time::timeout(STOP_TIMEOUT, stop).await.is_err() {
@@ -412,6 +408,8 @@ fn members(metrics: &openraft::RaftMetrics<TypeConfig>) -> Vec<MemberStatus> {
         if node_id == metrics.id {
             return metrics.last_log_index;
         }
+        // Where nothing is written a member that is gone lacks nothing.
+        silence(metrics, node_id).filter(|silence| *silence < HEARD_WITHIN)?;
         metrics.replication.as_ref()?.get(&node_id)?.as_ref().map(|id| id.index)
     };
     let status = |(&node_id, member): (&NodeId, &Member)| MemberStatus {
@@ -422,6 +420,11 @@ fn members(metrics: &openraft::RaftMetrics<TypeConfig>) -> Vec<MemberStatus> {
         matched_index: matched(node_id),
     };
     membership.nodes().map(status).collect()
+}
+
+/// Since when the leader has not heard of a member; nothing if it never did, or if another leads.
+fn silence(metrics: &openraft::RaftMetrics<TypeConfig>, node_id: NodeId) -> Option<Duration> {
+    metrics.heartbeat.as_ref()?.get(&node_id)?.as_ref().map(|acknowledged| acknowledged.elapsed())
 }
 
 fn consensus(error: impl std::error::Error + Send + Sync + 'static) -> OpenError {

@@ -59,7 +59,7 @@ const MAX_MESSAGE: usize = 8 << 20;
 /// The largest snapshot, in bytes: several times a state at all its bounds.
 const MAX_SNAPSHOT: usize = 256 << 20;
 /// The largest command or question, in bytes.
-const MAX_QUESTION: usize = 16 << 10;
+pub(super) const MAX_QUESTION: usize = 16 << 10;
 
 /// The answer to a command.
 #[derive(Serialize, Deserialize)]

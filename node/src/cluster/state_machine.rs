@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use stint_idgen::allocator::State;
+use stint_idgen::allocator::{Stamped, State};
 
 use super::audit::AuditLog;
 use super::types::{Applied, Entry, LogId, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
@@ -105,15 +105,18 @@ impl Replica {
     fn apply(&mut self, entry: Entry, audit: &AuditLog) -> Applied {
         let Entry { log_id, payload } = entry;
         let applied = match payload {
-            EntryPayload::Blank => None,
-            EntryPayload::Normal(Proposal(stamped)) => {
-                let reply = self.state.apply(&stamped);
-                audit.observe(log_id.index, &stamped, &reply);
-                Some(reply)
+            EntryPayload::Blank => Vec::new(),
+            EntryPayload::Normal(Proposal(commands)) => {
+                let apply = |(place, stamped): (usize, &Stamped)| {
+                    let reply = self.state.apply(stamped);
+                    audit.observe(log_id.index, place, stamped, &reply);
+                    reply
+                };
+                commands.iter().enumerate().map(apply).collect()
             }
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(log_id), membership);
-                None
+                Vec::new()
             }
         };
         self.last_applied = Some(log_id);

@@ -26,20 +26,21 @@ pub struct Member {
     pub incarnation: String,
 }
 
-/// A stamped command on its way into the log.
+/// Stamped commands on their way into the log, applied one after the other.
 ///
-/// A wrapper only because openraft wants commands to be printable: it prints what is small and never secret.
+/// A wrapper only because openraft wants entries to be printable: it prints what is small and never secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposal(pub Stamped);
+pub struct Proposal(pub Vec<Stamped>);
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "command stamped {}", self.0.at_ms)
+        let at_ms = self.0.first().map_or(0, |stamped| stamped.at_ms);
+        write!(f, "{} commands stamped {at_ms}", self.0.len())
     }
 }
 
-/// What applying an entry answers: nothing for entries that carry no command.
-pub type Applied = Option<Reply>;
+/// What applying an entry answers: a reply to each of its commands.
+pub type Applied = Vec<Reply>;
 
 openraft::declare_raft_types!(
     /// The cluster's type parameters.

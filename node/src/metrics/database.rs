@@ -44,12 +44,14 @@ impl DatabaseMetrics {
         registry.describe_gauge(
             "stint_db_replica_lag_seconds",
             Unit::Seconds,
-            "How far a replica is behind the primary, as this node measures it; of one that is away, as last known.",
+            "How far a replica is behind the primary, as this node measures it; of one that is away, as last known; NaN for the \
+             primary.",
         );
         registry.describe_gauge(
             "stint_db_replica_in_rotation",
             Unit::Count,
-            "1 while a replica is read, 0 while it is not: it is away, too far behind, or not of this database.",
+            "1 while a replica is read, 0 while it is not: it is away, too far behind, or not of this database; NaN for the \
+             primary.",
         );
         registry.describe_gauge(
             "stint_db_pool_connections",
@@ -87,6 +89,14 @@ impl DatabaseMetrics {
         handles.in_rotation.set(f64::from(u8::from(in_rotation)));
     }
 
+    /// The server leads, or has never followed: it has no lag.
+    pub fn forget_replica(&self, replica: &str) {
+        if let Some(handles) = self.replicas.find(&replica.to_owned()) {
+            handles.lag.set(f64::NAN);
+            handles.in_rotation.set(f64::NAN);
+        }
+    }
+
     /// `stint_db_pool_connections{pool,state}`
     pub fn set_connections(&self, pool: &str, open: u32, idle: usize) {
         let handles = self.pools.get(pool.to_owned(), |pool| {
@@ -109,17 +119,23 @@ mod tests {
         let metrics = DatabaseMetrics::new(&registry);
         metrics.set_replica("1", Some(Duration::from_millis(1_500)), true);
         metrics.set_replica("1", None, false);
+        metrics.set_replica("2", Some(Duration::ZERO), true);
+        metrics.forget_replica("2");
+        metrics.forget_replica("3");
         metrics.set_connections("primary", 5, 2);
         metrics.set_timeline(Some(3));
         let text = registry.render();
         for line in [
             "stint_db_replica_lag_seconds{replica=\"1\"} 1.5",
             "stint_db_replica_in_rotation{replica=\"1\"} 0",
+            "stint_db_replica_lag_seconds{replica=\"2\"} NaN",
+            "stint_db_replica_in_rotation{replica=\"2\"} NaN",
             "stint_db_pool_connections{pool=\"primary\",state=\"used\"} 3",
             "stint_db_primary_timeline 3",
             "stint_db_primary_changes_total 0",
         ] {
             assert!(text.contains(line), "{line} is missing from {text}");
         }
+        assert!(!text.contains("replica=\"3\""), "{text}");
     }
 }

@@ -31,6 +31,8 @@ pub struct RaftMetrics {
     pub fsync_duration: Histogram,
     /// `stint_raft_entries_written_total`
     pub entries_written: Counter,
+    /// `stint_raft_commands_total`
+    pub commands: Counter,
     /// `stint_raft_stamps_refused_total`
     pub stamps_refused: Counter,
     /// `stint_id_audit_violations_total`
@@ -39,6 +41,7 @@ pub struct RaftMetrics {
     pub worker_leases: Gauge,
     registry: Registry,
     lags: Arc<Family<u64, Gauge>>,
+    silences: Arc<Family<u64, Gauge>>,
 }
 
 impl RaftMetrics {
@@ -61,6 +64,11 @@ impl RaftMetrics {
             Unit::Count,
             "Log entries that a member lacks, as the leader knows it; only the leader has it.",
         );
+        registry.describe_gauge(
+            "stint_raft_member_silence_seconds",
+            Unit::Seconds,
+            "Time since a member last answered the leader, infinite if it never did; only the leader has it.",
+        );
         Self {
             is_leader: gauge("stint_raft_is_leader", Unit::Count, "1 while this member leads, else 0."),
             has_leader: gauge("stint_raft_has_leader", Unit::Count, "1 while this member knows a leader, else 0."),
@@ -72,13 +80,17 @@ impl RaftMetrics {
             elections: counter("stint_raft_elections_total", "Changes of the term that this member has seen."),
             commit_duration: histogram(
                 "stint_raft_commit_duration_seconds",
-                "Time from proposing a command on the leader to its reply.",
+                "Time from proposing an entry of commands on the leader to their replies.",
             ),
             fsync_duration: histogram(
                 "stint_raft_fsync_duration_seconds",
                 "Time of one write of the log with its fsync; all that waits shares one.",
             ),
             entries_written: counter("stint_raft_entries_written_total", "Log entries written."),
+            commands: counter(
+                "stint_raft_commands_total",
+                "Commands committed through this member as the leader; what waits together shares an entry.",
+            ),
             stamps_refused: counter(
                 "stint_raft_stamps_refused_total",
                 "Stamps kept back because the leader's wall clock had jumped ahead.",
@@ -90,12 +102,21 @@ impl RaftMetrics {
             worker_leases: gauge("stint_id_worker_leases", Unit::Count, "Worker leases that are not over."),
             registry: registry.clone(),
             lags: Arc::default(),
+            silences: Arc::default(),
         }
     }
 
-    /// Nothing is known of any member's lag any more: only a leader knows.
-    pub fn forget_lags(&self) {
+    /// Nothing is known of any other member any more: only a leader knows.
+    pub fn forget_members(&self) {
         self.lags.for_each(|lag| lag.set(f64::NAN));
+        self.silences.for_each(|silence| silence.set(f64::NAN));
+    }
+
+    /// `stint_raft_member_silence_seconds{member}`
+    pub fn silence(&self, member: u64) -> Gauge {
+        self.silences.get(member, |member| {
+            self.registry.gauge("stint_raft_member_silence_seconds", &[("member", &member.to_string())])
+        })
     }
 
     /// `stint_raft_replication_lag_entries{member}`

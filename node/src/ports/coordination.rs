@@ -149,7 +149,7 @@ pub struct MemberStatus {
     pub incarnation: String,
     /// Whether it votes; a learner only follows.
     pub is_voter: bool,
-    /// The last log index known to be on its disk; only the leader knows it of others.
+    /// The last log index known to be on its disk; only the leader knows it of others, as long as it hears of them.
     pub matched_index: Option<u64>,
 }
 

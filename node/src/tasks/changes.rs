@@ -31,6 +31,8 @@ pub async fn follow_changes(
         let began = clock.monotonic();
         let looked = tokio::select! {
             looked = changes.look(began) => looked,
+            // A look that hangs must show as well.
+            never = measure(&metrics, &*clock, followed_at) => match never {},
             () = stop.cancelled() => return,
         };
         let failure = match &looked {
@@ -59,6 +61,14 @@ pub async fn follow_changes(
             () = async { sleep(LOOKED_AT_MOST_EVERY).await; hints.notified().await } => {}
             () = stop.cancelled() => return,
         }
+    }
+}
+
+/// Sets the time since changes were last read, without end.
+async fn measure(metrics: &CacheMetrics, clock: &dyn Clock, followed_at: Duration) -> std::convert::Infallible {
+    loop {
+        sleep(LOOKED_AT_EVERY).await;
+        metrics.changes_lag.set(clock.monotonic().saturating_sub(followed_at).as_secs_f64());
     }
 }
 

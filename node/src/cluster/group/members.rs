@@ -246,7 +246,7 @@ fn refused(message: impl Into<String>) -> MemberError {
 }
 
 fn unavailable_now() -> MemberError {
-    unavailable(super::proposal::ProposalError::NotLeading { leader: None }).into()
+    unavailable(super::proposer::ProposalError::NotLeading { leader: None }).into()
 }
 
 fn not_changed(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> MemberError {

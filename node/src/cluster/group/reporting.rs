@@ -6,7 +6,7 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use tokio::time::interval;
 
-use super::Group;
+use super::{Group, silence};
 use crate::metrics::RaftMetrics;
 
 /// How often the gauges are set.
@@ -43,9 +43,13 @@ impl Group {
         metrics.worker_leases.set(leases as f64);
         metrics.entries_written.absolute(self.disk.stats().entries);
         metrics.audit_violations.absolute(self.state.audit().violations());
-        metrics.stamps_refused.absolute(self.stamps_refused());
+        metrics.stamps_refused.absolute(self.proposer.stamps_refused());
         let last = raft.last_log_index.map_or(0, |index| index + 1);
-        metrics.forget_lags();
+        metrics.forget_members();
+        for &member in raft.heartbeat.iter().flat_map(|heard| heard.keys()).filter(|_| leads) {
+            let silence = silence(&raft, member).map_or(f64::INFINITY, |silence| silence.as_secs_f64());
+            metrics.silence(member).set(silence);
+        }
         for (&member, matched) in raft.replication.iter().flatten().filter(|_| leads) {
             let matched = matched.as_ref().map_or(0, |id| id.index + 1);
             metrics.lag(member).set(last.saturating_sub(matched) as f64);

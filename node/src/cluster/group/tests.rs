@@ -107,7 +107,7 @@ async fn parallel_commands_share_fsyncs() {
     let given: BTreeSet<_> = grants(&group, 0..1_000).await.into_iter().collect();
     let after = group.writer_stats();
     assert_eq!(given.len(), 1_000);
-    assert_eq!(after.entries - before.entries, 1_000);
+    assert!(after.entries - before.entries <= 100, "{} entries", after.entries - before.entries);
     assert!(after.commits - before.commits <= 100, "{} commits", after.commits - before.commits);
     group.stop().await;
 }

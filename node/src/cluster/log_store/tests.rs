@@ -23,7 +23,7 @@ fn open_on(disk: &TestDisk) -> OpenLog {
 
 fn entry(term: u64, index: u64) -> Entry {
     let stamped = Stamped { at_ms: index, command: create_links() };
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal(stamped)) }
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal(vec![stamped])) }
 }
 
 async fn indexes(store: &mut LogStore) -> Vec<u64> {

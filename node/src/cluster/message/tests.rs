@@ -18,8 +18,9 @@ fn entries() -> Vec<Entry> {
     let stamped = Stamped { at_ms: 7, command: grant(3, 4) };
     vec![
         Entry { log_id: log_id(1, 1), payload: EntryPayload::Blank },
-        Entry { log_id: log_id(1, 2), payload: EntryPayload::Normal(Proposal(stamped)) },
+        Entry { log_id: log_id(1, 2), payload: EntryPayload::Normal(Proposal(vec![stamped.clone()])) },
         Entry { log_id: log_id(2, 3), payload: EntryPayload::Membership(membership) },
+        Entry { log_id: log_id(2, 4), payload: EntryPayload::Normal(Proposal(vec![stamped.clone(), stamped])) },
     ]
 }
 
@@ -68,6 +69,16 @@ fn a_snapshot_comes_back_as_it_was_sent() {
     };
     let SnapshotRequest { vote, snapshot } = Message::decode(&request.encode()).unwrap();
     assert_eq!((vote, snapshot.meta, snapshot.snapshot), (request.vote, meta, vec![1, 2, 3]));
+}
+
+#[test]
+fn an_entry_of_the_first_format_is_still_read() {
+    // What it did not have yet are entries of several commands.
+    for entry in entries().into_iter().take(3) {
+        let mut bytes = codec::encode_entry(&entry);
+        assert_eq!(std::mem::replace(&mut bytes[0], 1), codec::FORMAT);
+        assert_eq!(codec::decode_entry(&bytes).unwrap(), entry);
+    }
 }
 
 #[test]

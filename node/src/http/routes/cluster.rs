@@ -58,7 +58,7 @@ pub(in crate::http) struct MemberResponse {
     incarnation: String,
     /// Whether it votes, or only follows.
     role: Role,
-    /// The last log index known to be on its disk; only the leader knows it of others.
+    /// The last log index known to be on its disk; only the leader knows it of others, as long as it hears of them.
     matched_index: Option<u64>,
     /// How many entries that is behind the log of the node that answers.
     lag: Option<u64>,

@@ -1,7 +1,7 @@
 //! The database's own memory of its code key and of what each lane's source has issued, and blocks that it vouches for.
 //!
-//! A promotion may lose the last commits, and with them marks. The first block on a new timeline therefore begins far
-//! above the mark: further than sources get within any lag that a replica may have.
+//! A promotion may lose the last commits, and with them marks: they jump when a primary on a new timeline is taken
+//! ([`super::servers`]), before anything is asked of it here.
 
 use async_trait::async_trait;
 use sqlx::postgres::PgPool;
@@ -11,26 +11,11 @@ use super::PgStore;
 use crate::ports::block_store::BlockStore;
 use crate::ports::link_store::{FenceStore, LaneMark, StoreError};
 
-/// `$1` lane, `$2` source, `$3` start, `$4` end, `$5` timeline, `$6` jump. A refused block raises the mark by the jump all
-/// the same, so that whoever looks at the mark next sees where ids begin.
-const FENCE: &str = "
-    WITH held AS (
-        SELECT lane, mark + CASE WHEN timeline < $5 THEN $6 ELSE 0 END AS mark FROM lanes
-        WHERE lane = $1 AND source = $2 FOR UPDATE
-    ), raised AS (
-        UPDATE lanes SET mark = CASE WHEN held.mark <= $3 THEN $4 ELSE held.mark END, timeline = greatest(timeline, $5)
-        FROM held WHERE lanes.lane = held.lane
-    )
-    SELECT mark <= $3 FROM held";
+/// `$1` lane, `$2` source, `$3` start, `$4` end.
+const FENCE: &str = "UPDATE lanes SET mark = $4 WHERE lane = $1 AND source = $2 AND mark <= $3";
 
-/// `$3` ids wanted, `$4` timeline, `$5` jump.
-const TAKE: &str = "
-    UPDATE lanes SET mark = mark + CASE WHEN timeline < $4 THEN $5 ELSE 0 END + $3, timeline = greatest(timeline, $4)
-    WHERE lane = $1 AND source = $2 RETURNING mark";
-
-/// How far marks jump on a new timeline: 2^28 ids, which is 30 s (the largest lag of a replica that is read) at nine
-/// million ids a second.
-const PROMOTION_JUMP: i64 = 1 << 28;
+/// `$3` ids wanted.
+const TAKE: &str = "UPDATE lanes SET mark = mark + $3 WHERE lane = $1 AND source = $2 RETURNING mark";
 
 #[async_trait]
 impl FenceStore for PgStore {
@@ -52,7 +37,8 @@ impl FenceStore for PgStore {
     }
 
     async fn claim_lane(&self, lane: Lane, source: &str) -> Result<LaneMark, StoreError> {
-        let timeline = self.timeline()?;
+        let timeline = self.servers.primary()?.timeline;
+        let timeline = i32::try_from(timeline).map_err(|_| StoreError::Corrupt { what: "a timeline past 2^31" })?;
         let claim = |pool: PgPool| async move {
             let claim = "INSERT INTO lanes (lane, source, mark, timeline) VALUES ($1, $2, 0, $3)
                          ON CONFLICT (lane) DO UPDATE SET source = lanes.source RETURNING source, mark";
@@ -83,20 +69,17 @@ impl FenceStore for PgStore {
 #[async_trait]
 impl BlockStore for PgStore {
     async fn fence_block(&self, lane: Lane, source: &str, block: IdRange) -> Result<bool, StoreError> {
-        let (start, end, timeline) = (counter(block.start())?, counter(block.end())?, self.timeline()?);
+        let (start, end) = (counter(block.start())?, counter(block.end())?);
         let fence = |pool: PgPool| async move {
-            let fence = sqlx::query_scalar(FENCE).bind(number(lane)).bind(source).bind(start).bind(end);
-            fence.bind(timeline).bind(PROMOTION_JUMP).fetch_optional(&pool).await
+            sqlx::query(FENCE).bind(number(lane)).bind(source).bind(start).bind(end).execute(&pool).await
         };
-        let raised: Option<bool> = self.repeatable("fence a block of ids", fence).await?;
-        Ok(raised.unwrap_or(false))
+        Ok(self.repeatable("fence a block of ids", fence).await?.rows_affected() == 1)
     }
 
     async fn take_block(&self, lane: Lane, source: &str, want: u64) -> Result<Option<IdRange>, StoreError> {
-        let (want, timeline) = (counter(want.max(1))?, self.timeline()?);
+        let want = counter(want.max(1))?;
         let take = |pool: PgPool| async move {
-            let take = sqlx::query_scalar(TAKE).bind(number(lane)).bind(source).bind(want);
-            take.bind(timeline).bind(PROMOTION_JUMP).fetch_optional(&pool).await
+            sqlx::query_scalar(TAKE).bind(number(lane)).bind(source).bind(want).fetch_optional(&pool).await
         };
         let end: Option<i64> = self.repeatable("take a block of ids", take).await?;
         let block = |end: i64| {
@@ -108,15 +91,6 @@ impl BlockStore for PgStore {
 }
 
 const CORRUPT_MARK: StoreError = StoreError::Corrupt { what: "lanes.mark" };
-
-impl PgStore {
-    /// The primary's timeline. If it changes before a block is taken the mark doesn't jump yet, and the next block's does:
-    /// whoever took the block drops it, as all blocks from before.
-    fn timeline(&self) -> Result<i32, StoreError> {
-        let timeline = self.servers.primary()?.timeline;
-        i32::try_from(timeline).map_err(|_| StoreError::Corrupt { what: "a timeline past 2^31" })
-    }
-}
 
 fn lane_mark((source, mark): (String, i64)) -> Result<LaneMark, StoreError> {
     Ok(LaneMark { source, mark: u64::try_from(mark).map_err(|_| CORRUPT_MARK)? })

@@ -207,17 +207,17 @@ impl Board {
     fn measure(&self, state: &State) {
         let Some(metrics) = &self.metrics else { return };
         for (index, (server, seen)) in self.servers.iter().zip(&state.seen).enumerate() {
-            let is_replica = matches!(&seen.look, Some(Ok(Look { role: Role::Replica(_), .. })));
-            if Some(index) != state.current && (is_replica || !server.may_be_primary) {
+            if Some(index) == state.current {
+                metrics.forget_replica(&server.number);
+            } else {
                 metrics.set_replica(&server.number, seen.lag, seen.out.is_none());
             }
-            if let Some(pool) = &seen.pool {
-                metrics.set_connections(&server.number, pool.size(), pool.num_idle());
-            }
+            let (open, idle) = seen.pool.as_ref().map_or((0, 0), |pool| (pool.size(), pool.num_idle()));
+            metrics.set_connections(&server.number, open, idle);
         }
-        if let Some(primary) = self.primary() {
-            metrics.set_connections("primary", primary.pool.size(), primary.pool.num_idle());
-        }
+        let primary = self.primary();
+        let (open, idle) = primary.map_or((0, 0), |primary| (primary.pool.size(), primary.pool.num_idle()));
+        metrics.set_connections("primary", open, idle);
     }
 
     /// Logs that a server went away or came back, once each.

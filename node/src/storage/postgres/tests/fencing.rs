@@ -45,27 +45,6 @@ async fn blocks_that_are_taken_at_once_are_disjoint() {
 }
 
 #[tokio::test]
-async fn the_first_block_on_a_new_timeline_begins_far_above_the_mark() {
-    let (store, ()) = fresh().await;
-    for lane in [Lane::Redis, Lane::Postgres] {
-        store.claim_lane(lane, "one").await.unwrap();
-    }
-    assert_eq!(store.take_block(Lane::Postgres, "one", 10).await.unwrap(), Some(block(0, 10)));
-    assert!(store.fence_block(Lane::Redis, "one", block(0, 10)).await.unwrap());
-    // The marks as a primary left them whose timeline came before this one's.
-    run(&store, "UPDATE lanes SET timeline = timeline - 1").await;
-    let jump = 1 << 28;
-    let taken = store.take_block(Lane::Postgres, "one", 10).await.unwrap();
-    assert_eq!(taken, Some(block(jump + 10, jump + 20)));
-    assert_eq!(store.take_block(Lane::Postgres, "one", 10).await.unwrap(), Some(block(jump + 20, jump + 30)), "once");
-
-    assert!(!store.fence_block(Lane::Redis, "one", block(10, 20)).await.unwrap());
-    assert_eq!(mark(&store, Lane::Redis).await, jump + 10, "where the source goes on is seen");
-    assert!(store.fence_block(Lane::Redis, "one", block(jump + 10, jump + 20)).await.unwrap());
-    assert!(store.fence_block(Lane::Redis, "one", block(jump + 20, jump + 30)).await.unwrap(), "it jumps once");
-}
-
-#[tokio::test]
 async fn marks_wait_for_the_disk_whatever_the_server_does_by_itself() {
     let url = database();
     let name = url.rsplit('/').next().unwrap();
