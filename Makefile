@@ -1,6 +1,6 @@
 # The targets that people and CI use. `make verify` only reads; `make fix` mends.
 
-.PHONY: test verify fix tools openapi bench bench-http bench-cluster chaos chaos-short fuzz sim sim-faults
+.PHONY: test verify fix tools openapi bench bench-http bench-cluster chaos chaos-short fuzz metrics sim sim-faults
 
 ## Installs what the tests need (where it can), and runs them all.
 test: tools
@@ -33,6 +33,10 @@ tools:
 ## Writes docs/openapi.json from the code.
 openapi:
 	cargo run --quiet --bin stint -- openapi > docs/openapi.json
+
+## Writes docs/metrics.md from the code.
+metrics:
+	STINT_WRITE_DOCS=1 cargo test --quiet -p stint --test it the_committed_page_of_metrics
 
 ## Measures drawing ids and making codes. A bench, never a test.
 bench:

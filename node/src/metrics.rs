@@ -6,15 +6,17 @@
 mod cache;
 mod clicks;
 mod database;
+mod document;
 mod http;
 mod ids;
 mod links;
+mod process;
 mod raft;
 mod snowflake;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -22,10 +24,12 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 pub use cache::{CacheMetrics, CacheReads};
 pub use clicks::ClickMetrics;
 pub use database::DatabaseMetrics;
+pub use document::document;
 pub use http::{HttpMetrics, Method};
 pub use ids::{FallbackMetrics, IdMetrics};
 pub use links::LinkMetrics;
 pub use raft::RaftMetrics;
+use process::ProcessMetrics;
 pub use snowflake::{Discard, SnowflakeMetrics};
 
 /// Bounds of all durations, in seconds: from a cache hit to a time-out.
@@ -38,6 +42,17 @@ const BATCH_BOUNDS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 25
 #[derive(Clone)]
 pub struct Registry {
     recorder: Arc<PrometheusRecorder>,
+    declared: Arc<Mutex<BTreeMap<&'static str, Declared>>>,
+    process: Option<ProcessMetrics>,
+}
+
+/// A metric as it was declared.
+#[derive(Clone, Debug)]
+struct Declared {
+    kind: &'static str,
+    unit: Unit,
+    help: &'static str,
+    labels: BTreeSet<&'static str>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -61,14 +76,18 @@ impl Registry {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BOUNDS)?
             .set_buckets_for_metric(Matcher::Suffix("_links".to_owned()), &BATCH_BOUNDS)?
             .build_recorder();
-        let registry = Self { recorder: Arc::new(recorder) };
+        let mut registry = Self { recorder: Arc::new(recorder), declared: Arc::default(), process: None };
         registry.describe_gauge("stint_build_info", Unit::Count, "1, labelled with the version of this node.");
         registry.gauge("stint_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        registry.process = Some(ProcessMetrics::new(&registry));
         Ok(registry)
     }
 
     /// Everything, in the Prometheus text format.
     pub fn render(&self) -> String {
+        if let Some(process) = &self.process {
+            process.update();
+        }
         self.handle().render()
     }
 
@@ -82,37 +101,49 @@ impl Registry {
     }
 
     fn describe_counter(&self, name: &'static str, unit: Unit, help: &'static str) {
+        self.declare(name, "counter", unit, help);
         self.recorder.describe_counter(name.into(), Some(unit), help.into());
     }
 
     fn describe_gauge(&self, name: &'static str, unit: Unit, help: &'static str) {
+        self.declare(name, "gauge", unit, help);
         self.recorder.describe_gauge(name.into(), Some(unit), help.into());
     }
 
     fn describe_histogram(&self, name: &'static str, unit: Unit, help: &'static str) {
+        self.declare(name, "histogram", unit, help);
         self.recorder.describe_histogram(name.into(), Some(unit), help.into());
     }
 
     fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        self.recorder.register_counter(&key(name, labels), &METADATA)
+        self.recorder.register_counter(&self.key(name, labels), &METADATA)
     }
 
     fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
-        self.recorder.register_gauge(&key(name, labels), &METADATA)
+        self.recorder.register_gauge(&self.key(name, labels), &METADATA)
     }
 
     fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
-        self.recorder.register_histogram(&key(name, labels), &METADATA)
+        self.recorder.register_histogram(&self.key(name, labels), &METADATA)
+    }
+
+    fn declare(&self, name: &'static str, kind: &'static str, unit: Unit, help: &'static str) {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        declared.entry(name).or_insert_with(|| Declared { kind, unit, help, labels: BTreeSet::new() });
+    }
+
+    fn key(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = declared.get_mut(name).expect("every metric is described before it is registered");
+        known.labels.extend(labels.iter().map(|(label, _)| *label));
+        drop(declared);
+        let labels: Vec<Label> = labels.iter().map(|(label, value)| Label::new(*label, (*value).to_owned())).collect();
+        Key::from_parts(name, labels)
     }
 }
 
 /// The exporter ignores it, the trait asks for it.
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
-
-fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
-    let labels: Vec<Label> = labels.iter().map(|(label, value)| Label::new(*label, (*value).to_owned())).collect();
-    Key::from_parts(name, labels)
-}
 
 /// Handles of one metric whose label values are only known at run time: registered when first used.
 #[derive(Debug)]

@@ -11,6 +11,19 @@ fn the_committed_openapi_document_is_what_the_code_generates() {
     assert!(committed == stint::http::document(), "docs/openapi.json is not up to date: run `make openapi`");
 }
 
+/// With `STINT_WRITE_DOCS=1` it writes the page instead (`make metrics`).
+#[test]
+fn the_committed_page_of_metrics_is_what_the_code_declares() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let page = stint::metrics::document().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a switch of this test alone")]
+    if std::env::var("STINT_WRITE_DOCS").is_ok() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(committed == page, "docs/metrics.md is not up to date: run `make metrics`");
+}
+
 #[tokio::test]
 async fn the_served_document_is_3_1_and_names_both_key_headers() {
     let node = TestNode::start().await;
