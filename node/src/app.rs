@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::ports::clock::Clock;
 use crate::ports::entropy::Entropy;
 use crate::telemetry::LogLevel;
+use crate::telemetry::traces::Traces;
 
 pub use allocator::{AllocatorNode, start_allocator};
 pub use coordination::allocators_client;
@@ -38,4 +39,6 @@ pub struct Surroundings {
     pub entropy: Arc<dyn Entropy>,
     /// The log filter, for the admin port.
     pub log_level: LogLevel,
+    /// Where the spans of requests go.
+    pub traces: Traces,
 }

@@ -20,6 +20,7 @@ use stint::config::{
 use stint::lifecycle::Signals;
 use stint::ports::clock::SystemClock;
 use stint::ports::entropy::OsEntropy;
+use stint::telemetry::traces::Traces;
 use stint::{http, telemetry};
 
 fn main() -> ExitCode {
@@ -210,18 +211,22 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
     let mut signals = taken_over()?;
-    let around = surroundings(loaded)?;
+    let mut around = surroundings(loaded)?;
     warn(loaded, Role::Dev);
+    let traces = Traces::start(&loaded.config.trace, "dev")?;
+    around.traces.clone_from(&traces);
     let node = start_dev(&loaded.config, args.repair_ids, around).await?;
     say(&banner(&node, loaded.config.anonymous_create(Role::Dev)))?;
     let failed = or_failure(&mut signals, node.failed()).await;
-    Ok(stopped(failed, node.stop(), &mut signals).await)
+    Ok(stopped(failed, with_traces(node.stop(), &traces), &mut signals).await)
 }
 
 async fn serve(loaded: &Loaded, args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut signals = taken_over()?;
-    let around = surroundings(loaded)?;
+    let mut around = surroundings(loaded)?;
     warn(loaded, Role::Serve);
+    let traces = Traces::start(&loaded.config.trace, "serve")?;
+    around.traces.clone_from(&traces);
     let node = start_serve(&loaded.config, args.repair_ids, around).await?;
     say(&format!(
         "Stint {} serves {}.\n\n  API       {}/api/v1/ids\n  API docs  {}/docs\n  Metrics   http://{}/metrics\n",
@@ -232,7 +237,7 @@ async fn serve(loaded: &Loaded, args: &ServeArgs) -> anyhow::Result<ExitCode> {
         node.admin_address
     ))?;
     let failed = or_failure(&mut signals, node.failed()).await;
-    Ok(stopped(failed, node.stop(), &mut signals).await)
+    Ok(stopped(failed, with_traces(node.stop(), &traces), &mut signals).await)
 }
 
 async fn migrate(loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -281,6 +286,13 @@ async fn or_failure(signals: &mut Signals, failed: impl Future<Output = ()>) -> 
     }
 }
 
+/// Sends the last traces once the node has stopped.
+async fn with_traces(stop: impl Future<Output = bool>, traces: &Traces) -> bool {
+    let clean = stop.await;
+    traces.stop().await;
+    clean
+}
+
 /// Lets the node stop in order, unless a second signal comes.
 async fn stopped(failed: bool, stop: impl Future<Output = bool>, signals: &mut Signals) -> ExitCode {
     tracing::info!("stopping; a second signal stops at once");
@@ -293,7 +305,8 @@ async fn stopped(failed: bool, stop: impl Future<Output = bool>, signals: &mut S
 
 fn surroundings(loaded: &Loaded) -> anyhow::Result<Surroundings> {
     let log_level = telemetry::start(&loaded.config.log)?;
-    Ok(Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level })
+    let traces = Traces::default();
+    Ok(Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level, traces })
 }
 
 /// What a person wants to know after the start. The `curl` line works as printed, unless it says what to fill in.

@@ -28,8 +28,8 @@ pub use document::document;
 pub use http::{HttpMetrics, Method};
 pub use ids::{FallbackMetrics, IdMetrics};
 pub use links::LinkMetrics;
-pub use raft::RaftMetrics;
 use process::ProcessMetrics;
+pub use raft::RaftMetrics;
 pub use snowflake::{Discard, SnowflakeMetrics};
 
 /// Bounds of all durations, in seconds: from a cache hit to a time-out.

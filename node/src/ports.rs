@@ -14,3 +14,4 @@ pub mod link_store;
 pub mod shared_cache;
 pub mod spawn;
 pub mod timeline;
+pub mod trace;

@@ -1,4 +1,6 @@
-//! The log: structured events on stderr, and its filter, which can be changed while running.
+//! The log: structured events on stderr, and its filter, which can be changed while running. And [`traces`].
+
+pub mod traces;
 
 use std::io::{self, IsTerminal};
 

@@ -124,7 +124,6 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
     let Workers { writes, edits, visits } = start_workers(background, write_batches, &store, &tiers, &link_metrics);
     let resolve =
         Arc::new(ResolveLinks::new(Arc::clone(&store), tiers.clone(), Arc::clone(&codec), visits, Arc::clone(&clock)));
-    let process = u32::from_be_bytes(random_128(&*around.entropy)[..4].try_into().expect("four bytes"));
     Api {
         create: CreateLinks::new(
             ids.keys,
@@ -155,14 +154,20 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
         allocator,
         codec,
         clock,
+        traces: around.traces.clone(),
         http_metrics: HttpMetrics::new(registry),
         link_metrics,
         settings,
-        request_ids: RequestIds::new(process),
+        request_ids: RequestIds::new(process_number(around)),
         body_budget: BodyBudget::default(),
         bulk_places: Semaphore::new(BULK_PLACES),
         stopping,
     }
+}
+
+/// What the request ids of this process begin with.
+fn process_number(around: &Surroundings) -> u32 {
+    u32::from_be_bytes(random_128(&*around.entropy)[..4].try_into().expect("four bytes"))
 }
 
 fn issue(namespaces: &Arc<RaftIds>, snowflakes: Option<Arc<dyn SnowflakeIssuer>>) -> IssueIds {

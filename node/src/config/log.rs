@@ -29,6 +29,8 @@ pub struct TraceConfig {
     /// An OTLP/HTTP collector.
     #[serde(with = "text::optional")]
     pub endpoint: Option<WebUrl>,
+    /// Of the traces that begin here, one in so many is kept.
+    pub one_in: u32,
 }
 
 /// The shape of a log line.

@@ -8,14 +8,16 @@ use super::source::Source;
 /// What only members of the allocators' group use.
 const OF_MEMBERS: [&str; 2] = ["cluster.listen", "cluster.peers"];
 /// What no role uses yet.
-const OF_NOBODY: [&str; 4] = ["http.trusted_proxies", "database.replica_urls", "database.pool_size", "trace.endpoint"];
+const OF_NOBODY: [&str; 1] = ["http.trusted_proxies"];
+/// What is of use only where there is a Postgres.
+const OF_SERVERS: [&str; 2] = ["database.replica_urls", "database.pool_size"];
 /// What is used between the nodes of a cluster.
 const OF_CLUSTERS: [&str; 6] =
     ["cluster.allocators", "cluster.secret", "cluster.id", "cluster.tls.cert", "cluster.tls.key", "cluster.tls.ca"];
 /// What only nodes use that keep something.
 const OF_DATA: [&str; 2] = ["cluster.node_id", "cluster.data_dir"];
 /// What is of use only on a public port.
-const OF_PUBLIC_PORTS: [&str; 20] = [
+const OF_PUBLIC_PORTS: [&str; 22] = [
     "http.listen",
     "http.public_url",
     "http.redirect_status",
@@ -36,14 +38,16 @@ const OF_PUBLIC_PORTS: [&str; 20] = [
     "cache.l1_entries",
     "cache.l1_ttl",
     "clicks.queue_size",
+    "trace.endpoint",
+    "trace.one_in",
 ];
 
 impl Role {
     pub(super) fn unused(self) -> Vec<&'static str> {
         let lists: &[&[&str]] = match self {
-            Self::Dev => &[&OF_NOBODY, &OF_MEMBERS, &OF_CLUSTERS],
+            Self::Dev => &[&OF_NOBODY, &OF_SERVERS, &OF_MEMBERS, &OF_CLUSTERS],
             Self::Serve => &[&OF_NOBODY, &OF_MEMBERS, &OF_DATA],
-            Self::Allocator => &[&OF_NOBODY, &OF_PUBLIC_PORTS],
+            Self::Allocator => &[&OF_NOBODY, &OF_SERVERS, &OF_PUBLIC_PORTS],
         };
         let mut keys = lists.concat();
         keys.sort_unstable();

@@ -14,12 +14,15 @@ use super::pages;
 use super::state::{Api, RequestId};
 use crate::metrics;
 use crate::ports::error_chain::Chain;
+use crate::ports::trace::{TRACEPARENT, TraceContext};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id taken over from a client or proxy.
 const MAX_REQUEST_ID: usize = 64;
 /// The route of following a link.
 const FOLLOW: &str = "/{code}";
+/// The route of creating a link.
+const LINKS: &str = "/api/v1/links";
 /// The routes of changing the cluster's members.
 const MEMBERS: &str = "/api/v1/cluster/members";
 const MEMBER_CHANGE_TIMEOUT: Duration = Duration::from_mins(2);
@@ -41,12 +44,19 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
         request.extensions_mut().insert(RequestId(id.clone()));
     }
     let limit = time_limit(&api, route.as_ref().map_or("", MatchedPath::as_str));
-    let mut response = match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => timed_out(limit).into_response(),
+    let parent = request.headers().get(TRACEPARENT).and_then(|parent| TraceContext::parse(parent.to_str().ok()?));
+    let span = api.traces.begin(method.0, route.as_ref().map_or("", MatchedPath::as_str), parent);
+    let answered = tokio::time::timeout(limit, next.run(request));
+    let answered = match span.context() {
+        Some(trace) => trace.scope(answered).await,
+        None => answered.await,
     };
+    let mut response = answered.unwrap_or_else(|_| {
+        count_given_up(&api, route.as_ref().map_or("", MatchedPath::as_str), method);
+        timed_out(limit).into_response()
+    });
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        log(&problem, &id);
+        log(&problem, &id, span.context());
         write_body(&mut response, &problem, &id, wants_html);
     }
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -57,6 +67,7 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     if route != FOLLOW || started.subsec_nanos().is_multiple_of(REDIRECTS_PER_SAMPLE) {
         api.http_metrics.time(route, api.clock.monotonic().saturating_sub(started));
     }
+    span.end(response.status().as_u16());
     response
 }
 
@@ -70,6 +81,15 @@ fn time_limit(api: &Api, route: &str) -> Duration {
         BULK => limit.max(BULK_TIMEOUT),
         route if route.starts_with(MEMBERS) => limit.max(MEMBER_CHANGE_TIMEOUT),
         _ => limit,
+    }
+}
+
+/// What is given up here never comes to the place where it would be counted as failed.
+fn count_given_up(api: &Api, route: &str, method: metrics::Method) {
+    match route {
+        FOLLOW => api.link_metrics.failed.increment(1),
+        LINKS if method.0 == "POST" => api.link_metrics.create_failed.increment(1),
+        _ => {}
     }
 }
 
@@ -97,12 +117,13 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Server errors are logged once, here.
-fn log(problem: &Problem, id: &str) {
+fn log(problem: &Problem, id: &str, trace: Option<TraceContext>) {
     // An overload is counted in the metrics; a line for each refusal would be a load of its own.
     if problem.kind().status().is_server_error() && problem.kind() != ProblemKind::Overloaded {
         let kind = problem.kind().slug();
         let error = problem.source().map(|source| tracing::field::display(Chain(source)));
-        tracing::error!(request_id = id, problem = kind, error, "{}", problem.detail());
+        let trace_id = trace.map(|trace| format!("{:032x}", trace.trace_id));
+        tracing::error!(request_id = id, trace_id, problem = kind, error, "{}", problem.detail());
     }
 }
 

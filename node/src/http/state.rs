@@ -24,6 +24,7 @@ use crate::service::links::ManageLinks;
 use crate::service::namespaces::ManageNamespaces;
 use crate::service::resolve::ResolveLinks;
 use crate::service::stats::LinkStats;
+use crate::telemetry::traces::Traces;
 
 /// The use cases and settings behind the public port.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub struct Api {
     pub codec: Arc<KeyCodec>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Where the spans of requests go.
+    pub traces: Traces,
     /// Metrics of requests.
     pub http_metrics: HttpMetrics,
     /// Metrics of links.

@@ -35,7 +35,8 @@ impl ProcessMetrics {
     /// Looks at the process again.
     #[expect(clippy::cast_precision_loss, reason = "a gauge does not need the last of 53 bits")]
     pub(super) fn update(&self) {
-        if let Some([user, system, resident]) = fs::read_to_string("/proc/self/stat").ok().and_then(|text| stat(&text)) {
+        if let Some([user, system, resident]) = fs::read_to_string("/proc/self/stat").ok().and_then(|text| stat(&text))
+        {
             self.cpu_seconds.set((user + system) as f64 / clock_ticks_per_second() as f64);
             self.resident_bytes.set((resident * page_size() as u64) as f64);
         }
@@ -69,7 +70,10 @@ mod tests {
         let text = "7 (a) b (c) S 1 7 7 0 -1 4194560 900 0 0 0 50 25 0 0 20 0 4 0 100 1000000 321 18446744073709551615";
         assert_eq!(stat(text), Some([50, 25, 321]));
         assert_eq!(stat("7 (stint) S 1"), None);
-        assert_eq!(max_open_files("Max cpu time  unlimited\nMax open files            1024  4096  files\n"), Some(1024));
+        assert_eq!(
+            max_open_files("Max cpu time  unlimited\nMax open files            1024  4096  files\n"),
+            Some(1024)
+        );
     }
 
     #[test]

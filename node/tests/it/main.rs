@@ -26,3 +26,4 @@ mod roles;
 mod snowflake;
 mod startup;
 mod support;
+mod traces;

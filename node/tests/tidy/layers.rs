@@ -25,7 +25,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("metrics", &[]),
     ("lifecycle", &["ports"]),
     ("config", &[]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "ports"]),
     ("cli", &["config"]),
     ("data_dir", &["domain", "ports"]),
     ("app", EVERYTHING),

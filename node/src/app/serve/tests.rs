@@ -9,6 +9,7 @@ use crate::config::{Disk, Flag, Inputs, load};
 use crate::ports::clock::SystemClock;
 use crate::ports::entropy::OsEntropy;
 use crate::telemetry;
+use crate::telemetry::traces::Traces;
 use line::{Line, ask};
 
 const KEY: &str = "an-admin-key";
@@ -28,7 +29,12 @@ fn start(line: &Arc<Line>) -> ServeNode {
     let (subscriber, log_level) = telemetry::subscriber(&loaded.config.log, false, std::io::sink);
     // The log level can be changed as long as there is a log.
     Box::leak(Box::new(subscriber));
-    let around = Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level };
+    let around = Surroundings {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(OsEntropy),
+        log_level,
+        traces: Traces::default(),
+    };
     start_ids_only(&loaded.config, Arc::clone(line) as _, &around).unwrap()
 }
 

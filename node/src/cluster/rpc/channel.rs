@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::super::transport::{Connections, Dial};
 use super::refusal::{REFUSED, Refusal, RefusalKind};
+use crate::ports::trace::{TRACEPARENT, TraceContext};
 
 /// How long making a connection may take.
 const DIALLED_WITHIN: Duration = Duration::from_secs(1);
@@ -176,6 +177,9 @@ impl Channel {
             .build()
             .map_err(|error| self.not_dialled(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         *request.headers_mut() = call.headers;
+        if let Some(trace) = TraceContext::current() {
+            put(request.headers_mut(), TRACEPARENT, &trace.to_string());
+        }
         let mut open = self.connect().await?;
         *used = Some(open.number);
         open.sender.send_request(request).await.map_err(|source| self.broken(source))

@@ -8,6 +8,7 @@ use stint::config::{Disk, Flag, Inputs, Role, load};
 use stint::ports::clock::SystemClock;
 use stint::ports::entropy::OsEntropy;
 use stint::telemetry;
+use stint::telemetry::traces::Traces;
 use tempfile::TempDir;
 
 use super::Client;
@@ -82,6 +83,11 @@ pub(crate) async fn open(dir: &Path, settings: &[(&'static str, &str)], repair: 
     let (subscriber, log_level) = telemetry::subscriber(&config.log, false, std::io::sink);
     // The log level can be changed as long as there is a log.
     Box::leak(Box::new(subscriber));
-    let around = Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level };
+    let around = Surroundings {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(OsEntropy),
+        log_level,
+        traces: Traces::start(&config.trace, "dev")?,
+    };
     start_dev(&config, repair, around).await
 }
