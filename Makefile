@@ -2,20 +2,25 @@
 
 .PHONY: test verify fix tools openapi bench bench-http bench-cluster chaos chaos-short fuzz metrics sim sim-faults
 
-## Installs what the tests need (where it can), and runs them all.
+## Installs what the tests need (where it can), and runs them all. The load test is built by itself: the features of its
+## TLS must not get into the server.
 test: tools
-	cargo test --workspace
+	cargo test --workspace --exclude stint-loadtest
+	cargo test -p stint-loadtest
 
 ## Everything that must hold before a change lands.
 verify:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --exclude stint-loadtest --all-targets -- -D warnings
+	cargo clippy -p stint-loadtest --all-targets -- -D warnings
 	$(MAKE) test
+	dashboards/check
 	$(MAKE) chaos-short
 
 ## Formats, and mends what clippy can mend.
 fix:
-	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo clippy --workspace --exclude stint-loadtest --all-targets --fix --allow-dirty --allow-staged
+	cargo clippy -p stint-loadtest --all-targets --fix --allow-dirty --allow-staged
 	cargo fmt --all
 
 ## Simulates the allocators' cluster from many seeds: make sim SEEDS=2000

@@ -11,6 +11,7 @@ mod cluster;
 mod command_line;
 mod crash;
 mod create;
+mod dashboards;
 mod data_path;
 mod decode;
 mod documents;

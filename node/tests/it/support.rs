@@ -8,6 +8,7 @@ mod node;
 #[expect(dead_code, reason = "templates are for the stores' own tests")]
 mod postgres;
 mod process;
+mod prometheus;
 mod redis;
 
 pub(crate) use cluster::{Cluster, SECRET, draw, free_address, last_line};
@@ -16,6 +17,7 @@ pub(crate) use line::Line;
 pub(crate) use node::{TestNode, open};
 pub(crate) use postgres::{Postgres, fresh_database};
 pub(crate) use process::{Program, command, run};
+pub(crate) use prometheus::{Exporter, Prometheus};
 pub(crate) use redis::Redis;
 
 use std::future::Future;

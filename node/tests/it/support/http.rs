@@ -51,6 +51,12 @@ impl Client {
         Some(Response { status: parts.status, headers: parts.headers, body })
     }
 
+    /// Whether the server answers, and with 200.
+    pub(crate) async fn try_get(&self, path: &str) -> bool {
+        let answer = self.try_send(self.request(Method::GET, path, &[], Body::empty())).await;
+        answer.is_some_and(|answer| answer.status == 200)
+    }
+
     /// The beginning of an answer, whose body is read by the caller.
     pub(crate) async fn open(&self, path: &str) -> http::Response<Incoming> {
         self.http.request(self.request(Method::GET, path, &[], Body::empty())).await.expect("the server answers")

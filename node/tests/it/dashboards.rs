@@ -1,0 +1,130 @@
+//! Dashboards and alerts on a real fleet under load: every panel has data, and alerts fire when their fault is there.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::fleet::{Fleet, Wanted};
+use crate::support::{Client, Exporter, Prometheus};
+
+/// How long panels may take to have data: recording rules and rates need some looks at the targets.
+const FILLED_WITHIN: Duration = Duration::from_secs(90);
+/// How long an alert may take to fire after its fault.
+const FIRES_WITHIN: Duration = Duration::from_secs(90);
+/// Prometheus looks at its targets once a second.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// What the faults of this test call up.
+const EXPECTED: [&str; 3] = ["StintReplicaLag", "StintNoLeader", "StintIdHeadroomLow"];
+
+/// Every query of every panel, with the panel's name.
+fn queries() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards");
+    let mut found = Vec::new();
+    for name in ["overview", "ids", "data-path", "clicks"] {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).expect("the dashboard is there");
+        let dashboard: Value = serde_json::from_str(&text).expect("a dashboard is JSON");
+        let mut panels = dashboard["panels"].as_array().cloned().expect("it has panels");
+        while let Some(panel) = panels.pop() {
+            panels.extend(panel["panels"].as_array().cloned().unwrap_or_default());
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                let query = target["expr"].as_str().expect("a target has a query").replace("$__rate_interval", "15s");
+                let query = query.replace("$job", ".*").replace("$instance", ".*");
+                found.push((format!("{name}: {}", panel["title"].as_str().unwrap_or("?")), query));
+            }
+        }
+    }
+    assert!(found.len() > 50, "{} queries", found.len());
+    found
+}
+
+/// Creates and follows links, draws ids, and asks for what is not there, without end.
+async fn load(nodes: Vec<Client>, pause: Duration) {
+    let orders = json!({ "namespace": "orders", "count": 10 });
+    let mut pace = tokio::time::interval(pause);
+    nodes[0].post("/api/v1/namespaces", &json!({ "name": "orders" })).await;
+    for number in 0_u64.. {
+        let (here, there) = (&nodes[0], &nodes[1]);
+        let body = json!({ "url": format!("https://example.com/{number}") });
+        let created = here.post("/api/v1/links", &body).await;
+        if let Some(code) = created.json()["code"].as_str() {
+            for node in [here, there] {
+                node.get(&format!("/{code}")).await;
+            }
+        }
+        if number % 20 == 0 {
+            here.post("/api/v1/links", &body).await;
+            there.get("/nowhere1").await;
+            there.post("/api/v1/ids", &orders).await;
+            there.post("/api/v1/links", &json!({ "url": "not a URL" })).await;
+        }
+        pace.tick().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_panel_has_data_under_load_and_alerts_fire_when_their_fault_is_there() {
+    let mut fleet = Fleet::start(Wanted { nodes: 2, ..Wanted::default() }).await;
+    let (postgres, redis) = (format!("{}?sslmode=disable", fleet.primary.url("stint")), fleet.redis.url());
+    let exporters = (Exporter::of_postgres(&postgres).await, Exporter::of_redis(&redis).await);
+    let admin = |url: &str| url.trim_start_matches("http://").trim_end_matches("/metrics").to_owned();
+    let allocators = (1..=3).map(|node_id| admin(&fleet.allocators.node(node_id).admin)).collect();
+    let jobs = [
+        ("stint-shortener", fleet.nodes.iter().map(|node| admin(&node.admin)).collect()),
+        ("stint-allocator", allocators),
+        ("postgres", vec![exporters.0.address.clone()]),
+        ("redis", vec![exporters.1.address.clone()]),
+    ];
+    let prometheus = Prometheus::start(&jobs).await;
+    let clients: Vec<_> = (0..2).map(|node| fleet.client(node)).collect();
+    let mut loads = JoinSet::new();
+    loads.spawn(load(clients.clone(), Duration::from_millis(50)));
+
+    let empty = every_panel(&prometheus).await;
+    assert!(empty.is_empty(), "panels without data under load:\n{}", empty.join("\n"));
+    // The first blocks are small: until the rate is known, headroom is.
+    for alert in EXPECTED {
+        changes(&prometheus, alert, false).await;
+    }
+
+    fleet.replicas[0].execute_on("postgres", "SELECT pg_wal_replay_pause()");
+    changes(&prometheus, EXPECTED[0], true).await;
+    fleet.replicas[0].execute_on("postgres", "SELECT pg_wal_replay_resume()");
+
+    for node_id in [1, 2] {
+        fleet.allocators.take(node_id).kill().await;
+    }
+    changes(&prometheus, EXPECTED[1], true).await;
+    // Without blocks to come, what is at hand runs out.
+    (0..8).for_each(|_| drop(loads.spawn(load(clients.clone(), Duration::from_millis(1)))));
+    changes(&prometheus, EXPECTED[2], true).await;
+}
+
+/// Waits until every panel's query has a finite value; those that have none are left.
+async fn every_panel(prometheus: &Prometheus) -> Vec<String> {
+    let (mut waiting, mut looks) = (queries(), tokio::time::interval(BETWEEN_LOOKS));
+    let until = tokio::time::Instant::now() + FILLED_WITHIN;
+    while !waiting.is_empty() && tokio::time::Instant::now() < until {
+        let mut empty = Vec::new();
+        for (panel, query) in waiting {
+            let values = prometheus.query(&query).await.unwrap_or_else(|error| panic!("{panel}: {query}: {error}"));
+            if !values.iter().any(|value| value.is_finite()) {
+                empty.push((panel, query));
+            }
+        }
+        waiting = empty;
+        looks.tick().await;
+    }
+    waiting.into_iter().map(|(panel, query)| format!("{panel}: {query}")).collect()
+}
+
+/// Waits until an alert fires, or doesn't.
+async fn changes(prometheus: &Prometheus, alert: &str, fires: bool) {
+    let (began, mut looks) = (tokio::time::Instant::now(), tokio::time::interval(BETWEEN_LOOKS));
+    while prometheus.firing().await.iter().any(|firing| firing == alert) != fires {
+        let firing = prometheus.firing().await;
+        assert!(began.elapsed() < FIRES_WITHIN, "{alert} should fire: {fires}, and {firing:?} do");
+        looks.tick().await;
+    }
+}
