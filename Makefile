@@ -1,6 +1,6 @@
 # The targets that people and CI use. `make verify` only reads; `make fix` mends.
 
-.PHONY: test verify fix tools openapi bench bench-http bench-cluster chaos chaos-short fuzz metrics sim sim-faults
+.PHONY: test verify fix tools up down smoke openapi metrics bench bench-http bench-cluster chaos chaos-short fuzz sim sim-faults loadtest
 
 ## Installs what the tests need (where it can), and runs them all. The load test is built by itself: the features of its
 ## TLS must not get into the server.
@@ -34,6 +34,22 @@ sim-faults:
 ## Installs PostgreSQL and Redis for the tests, or says what to install.
 tools:
 	.ci/tools
+
+## Starts the whole fleet with Docker: compose/README.md.
+up:
+	compose/up
+
+## Stops it; its data stays.
+down:
+	compose/down
+
+## Starts a fleet of its own, breaks it in every way it should survive, and says what users would have seen.
+smoke:
+	compose/smoke
+
+## Tries every load scenario for some seconds each on a node of its own, and checks each answer.
+loadtest:
+	.ci/loadtest
 
 ## Writes docs/openapi.json from the code.
 openapi:
