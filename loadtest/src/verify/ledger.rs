@@ -107,6 +107,7 @@ mod tests {
         assert_eq!(ledger.note("a", "http://x/1", Wish::Plain, Outcome::New), Ok(()));
         assert_eq!(kind(ledger.note("a", "http://x/2", Wish::Plain, Outcome::New)), Some(Kind::Duplicate));
         assert_eq!(kind(ledger.note("a", "http://x/3", Wish::Own, Outcome::New)), Some(Kind::Duplicate));
+        assert_eq!(kind(ledger.note("a", "http://x/4", Wish::Plain, Outcome::Reused)), Some(Kind::Duplicate));
     }
 
     #[test]

@@ -23,6 +23,8 @@ async fn every_scenario_passes_and_its_counts_are_the_servers() {
         let counted = ["created", "reused", "followed", "ids"].map(|name| said.number(name));
         assert_eq!(counted, [memory.created, memory.reused, memory.followed, memory.ids]);
     }
+    let aliases = &summary["runs"][4];
+    assert_eq!(aliases["created"], aliases["followed"], "each alias is followed once: {aliases}");
     let urls_run = &summary["runs"][7];
     assert_eq!((&urls_run["created"], &urls_run["followed"]), (&50.into(), &50.into()), "every tenth line: {urls_run}");
     let drift = &summary["runs"][6]["drift"];
