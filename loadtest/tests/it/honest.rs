@@ -50,6 +50,27 @@ async fn users_take_turns_over_several_targets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn new_links_are_followed_through_another_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let urls = dir.path().join("urls.txt");
+    let lines: Vec<String> = (0..100).map(|number| format!("https://example.com/{number}")).collect();
+    std::fs::write(&urls, lines.join("\n")).unwrap();
+    let cases: [(&str, &[&str]); 2] = [("urls", &["--urls", urls.to_str().unwrap()]), ("bulk", &[])];
+    for (scenario, more) in cases {
+        let one = Liar::start(Lie::KnowsOnlyOthers).await;
+        let two = one.beside().await;
+        let targets = ["--target", &one.url, "--target", &two.url, "--metrics-url", &one.url];
+        let said = loadtest(&[&targets[..], &["--scenario", scenario, "--duration", "1s"], more].concat()).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.number("followed") > 0, "{said:?}");
+        let alone = Liar::start(Lie::KnowsOnlyOthers).await;
+        let targets = ["--target", &alone.url, "--metrics-url", &alone.url];
+        let said = loadtest(&[&targets[..], &["--scenario", scenario, "--duration", "1s"], more].concat()).await;
+        assert_eq!((said.code, said.number("followed")), (1, 0), "there is no other: {said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_trusted_if_its_authority_is_named() {
     let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
     let server = Liar::start_tls(&authority).await;

@@ -49,6 +49,8 @@ pub(crate) enum Lie {
     KnowsNoKey,
     /// It takes its time.
     Slow,
+    /// It doesn't know the links that were made through it, only those of others.
+    KnowsOnlyOthers,
 }
 
 /// What it knows.
@@ -56,6 +58,8 @@ pub(crate) enum Lie {
 pub(crate) struct Memory {
     pub(crate) links: HashMap<String, String>,
     pub(crate) codes: HashMap<String, String>,
+    /// Through which server each code was made.
+    pub(crate) makers: HashMap<String, usize>,
     pub(crate) next_code: u64,
     pub(crate) next_id: u64,
     pub(crate) created: u64,
@@ -68,6 +72,8 @@ pub(crate) struct Memory {
 #[derive(Clone, Debug)]
 pub(crate) struct Mind {
     pub(crate) lie: Lie,
+    /// Which of the servers with this memory it is.
+    pub(crate) number: usize,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -89,8 +95,17 @@ pub(crate) struct Liar {
 impl Liar {
     /// Over plain HTTP.
     pub(crate) async fn start(lie: Lie) -> Self {
+        Self::with(Mind { lie, number: 0, memory: Arc::default() }).await
+    }
+
+    /// A server beside this one that lies in the same way and has the same memory.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::with(Mind { number: self.mind.number + 1, ..self.mind.clone() }).await
+    }
+
+    async fn with(mind: Mind) -> Self {
         let (listener, address) = listen().await;
-        let (mind, router) = router(lie);
+        let router = router(mind.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url: format!("http://{address}"), mind, _tasks: tasks }
@@ -99,7 +114,8 @@ impl Liar {
     /// Over TLS, with a certificate of this authority.
     pub(crate) async fn start_tls(authority: &Authority) -> Self {
         let (listener, address) = listen().await;
-        let (mind, router) = router(Lie::Nothing);
+        let mind = Mind { lie: Lie::Nothing, number: 0, memory: Arc::default() };
+        let router = router(mind.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(tls::serve(listener, authority.acceptor(), router));
         Self { url: format!("https://{address}"), mind, _tasks: tasks }
@@ -117,9 +133,8 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-fn router(lie: Lie) -> (Mind, Router) {
-    let mind = Mind { lie, memory: Arc::default() };
-    let router = Router::new()
+fn router(mind: Mind) -> Router {
+    Router::new()
         .route("/health", get(|| async { "{\"status\":\"pass\"}" }))
         .route("/metrics", get(answers::metrics))
         .route("/api/v1/links", post(answers::create))
@@ -127,6 +142,5 @@ fn router(lie: Lie) -> (Mind, Router) {
         .route("/api/v1/namespaces", post(answers::namespace))
         .route("/api/v1/ids", post(answers::draw))
         .route("/{code}", get(answers::follow))
-        .with_state(mind.clone());
-    (mind, router)
+        .with_state(mind)
 }

@@ -51,7 +51,7 @@ pub(super) async fn create(State(mind): State<Mind>, body: Bytes) -> Response {
             memory.created += 1;
             (StatusCode::CREATED, alias.to_owned())
         }
-        None => link(mind.lie, &mut memory, &url, request["reuse"] != false),
+        None => link(&mind, &mut memory, &url, request["reuse"] != false),
     };
     let short_url = format!("http://short/{code}");
     let body = json!({ "code": code, "short_url": short_url, "url": url }).to_string();
@@ -77,20 +77,21 @@ fn stored(lie: Lie, url: &str) -> String {
 }
 
 /// A new link, or the one that is there.
-fn link(lie: Lie, memory: &mut Memory, url: &str, reuse: bool) -> (StatusCode, String) {
+fn link(mind: &Mind, memory: &mut Memory, url: &str, reuse: bool) -> (StatusCode, String) {
     if reuse
-        && lie != Lie::NoReuse
+        && mind.lie != Lie::NoReuse
         && let Some(code) = memory.codes.get(url).cloned()
     {
         memory.reused += 1;
         return (StatusCode::OK, code);
     }
     memory.created += 1;
-    if lie != Lie::CodeTwice || !memory.created.is_multiple_of(10) {
+    if mind.lie != Lie::CodeTwice || !memory.created.is_multiple_of(10) {
         memory.next_code += 1;
     }
     let code = format!("c{:06}", memory.next_code);
     memory.links.insert(code.clone(), url.to_owned());
+    memory.makers.insert(code.clone(), mind.number);
     if reuse {
         memory.codes.insert(url.to_owned(), code.clone());
     }
@@ -109,7 +110,7 @@ pub(super) async fn bulk(State(mind): State<Mind>, headers: HeaderMap, body: Byt
     };
     let mut memory = mind.memory();
     let rows = requests.iter().enumerate().map(|(index, request)| {
-        let (status, code) = link(mind.lie, &mut memory, request["url"].as_str().unwrap(), true);
+        let (status, code) = link(&mind, &mut memory, request["url"].as_str().unwrap(), true);
         json!({ "index": index, "status": status.as_u16(), "code": code })
     });
     let mut rows: Vec<Value> = rows.collect();
@@ -123,6 +124,9 @@ pub(super) async fn follow(State(mind): State<Mind>, Path(code): Path<String>) -
     let mut memory = mind.memory();
     let Some(url) = memory.links.get(&code).cloned() else { return problem(StatusCode::NOT_FOUND, "link-not-found") };
     if mind.lie == Lie::NotFoundAtFirst && memory.codes.remove(&url).is_some() {
+        return problem(StatusCode::NOT_FOUND, "link-not-found");
+    }
+    if mind.lie == Lie::KnowsOnlyOthers && memory.makers.get(&code) == Some(&mind.number) {
         return problem(StatusCode::NOT_FOUND, "link-not-found");
     }
     memory.followed += 1;

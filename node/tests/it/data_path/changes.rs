@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::{Instant, interval};
 
 use crate::support::fleet::{Fleet, Wanted, create, database_through, followed, ready};
-use crate::support::{Client, Line};
+use crate::support::{Client, Line, eventually};
 
 /// How soon a change must be seen everywhere.
 const SEEN_WITHIN: Duration = Duration::from_secs(1);
@@ -53,6 +53,27 @@ async fn a_link_just_created_is_followed_everywhere_although_the_replicas_are_fr
         }
     }
     fleet.replicas[1].resume();
+}
+
+#[tokio::test]
+async fn a_change_is_followed_everywhere_although_the_replicas_still_hold_the_old_target() {
+    let fleet = Fleet::start(Wanted::default()).await;
+    let mut codes = Vec::new();
+    for n in 0..10 {
+        codes.push(create(&fleet.client(0), &format!("https://example.com/old/{n}")).await);
+    }
+    for replica in &fleet.replicas {
+        let has_all = || async { replica.execute_on("stint", "SELECT count(*) FROM links") == "10" };
+        eventually("the replicas have the links", has_all).await;
+        replica.execute("SELECT pg_wal_replay_pause()");
+    }
+    // What is shared would hide the replicas.
+    fleet.redis.kill();
+    for code in &codes {
+        let changed = json!({ "url": format!("https://example.com/new/{code}") });
+        assert_eq!(fleet.client(0).patch(&format!("/api/v1/links/{code}"), &changed).await.status, 200);
+        seen_everywhere(&fleet, code, &format!("https://example.com/new/{code}")).await;
+    }
 }
 
 #[tokio::test]

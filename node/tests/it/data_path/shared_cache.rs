@@ -43,6 +43,9 @@ async fn nobody_sees_an_error_when_redis_is_killed() {
     }
 }
 
+/// Times that a node set Redis right.
+const REPAIRS: &str = "stint_id_source_repairs_total{source=\"redis\"} ";
+
 /// Creates through all nodes while `harm` is done to Redis again and again: no key twice, no failed create.
 async fn no_key_is_repeated_while(harm: impl Fn(&Redis)) {
     let fleet = Fleet::start(Wanted { source: "redis", replicas: 0, ..Wanted::default() }).await;
@@ -72,6 +75,13 @@ async fn no_key_is_repeated_while(harm: impl Fn(&Redis)) {
     }
     let kept = fleet.primary.execute_on("stint", "SELECT count(*) FROM links");
     assert_eq!(kept, seen.len().to_string());
+    let mut repairs = 0;
+    for node in &nodes {
+        let metrics = node.admin_client().get("/metrics").await;
+        let count = metrics.text().lines().find_map(|line| line.strip_prefix(REPAIRS)).expect("it is there at 0");
+        repairs += count.parse::<u64>().expect("a counter is a number");
+    }
+    assert!(repairs > 0, "what was lost is told: the primary key alone would have kept keys apart");
 }
 
 #[tokio::test]
