@@ -1,6 +1,6 @@
-//! Redis dies, comes back, or forgets: nobody notices, and no key is repeated. (Old data that comes back is tested in
-//! `cache/redis/tests/loss.rs`.)
+//! Redis dies, comes back, forgets, or brings old data back: nobody notices, and no key is repeated.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -87,6 +87,16 @@ async fn no_key_is_repeated_while(harm: impl Fn(&Redis)) {
 #[tokio::test]
 async fn no_key_is_repeated_when_redis_forgets_everything() {
     no_key_is_repeated_while(Redis::flush).await;
+}
+
+#[tokio::test]
+async fn no_key_is_repeated_when_an_old_dump_of_redis_is_put_back() {
+    let dump = OnceCell::<Vec<u8>>::new();
+    no_key_is_repeated_while(|redis| match dump.get() {
+        Some(old) => redis.restore(old),
+        None => dump.set(redis.keep_dump()).expect("it is empty"),
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -2,8 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::support::fleet::{Fleet, Wanted, create, followed};
-use crate::support::{in_parallel, real_urls};
+use serde_json::json;
+
+use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, followed, ready};
+use crate::support::{Program, Redis, eventually, in_parallel, real_urls};
+
+/// Blocks as small as they go, so that sources are asked all the time.
+const SMALL_BLOCKS: [(&str, &str); 2] = [("STINT_IDS__MIN_BLOCK", "10"), ("STINT_IDS__MAX_BLOCK", "10")];
 
 /// Creates every URL through the nodes in turn, and follows each through the two others.
 async fn carries_the_real_urls(source: &'static str) {
@@ -46,4 +51,82 @@ async fn postgres_blocks_carry_the_real_urls() {
 #[tokio::test]
 async fn snowflake_ids_carry_the_real_urls() {
     carries_the_real_urls("snowflake").await;
+}
+
+/// Three nodes on small blocks, with these settings.
+async fn nodes_of(fleet: &Fleet, settings: &[(&str, &str)]) -> Vec<Program> {
+    let mut nodes = Vec::new();
+    for number in 1..=3 {
+        nodes.push(fleet.serve(number, &[&SMALL_BLOCKS, settings].concat()).await);
+    }
+    for node in &nodes {
+        ready(node).await;
+    }
+    nodes
+}
+
+/// What a counter of all nodes came to.
+async fn counted(nodes: &[Program], name: &str) -> u64 {
+    let mut sum = 0;
+    for node in nodes {
+        let metrics = node.admin_client().get("/metrics").await;
+        let line =
+            metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+        sum += line.map_or(0, |count| count.parse::<u64>().expect("a counter is a number"));
+    }
+    sum
+}
+
+#[tokio::test]
+async fn links_get_their_keys_from_the_fallback_while_the_allocators_are_out() {
+    let mut fleet = Fleet::without_nodes(Wanted { replicas: 0, ..Wanted::default() }).await;
+    let nodes = nodes_of(&fleet, &[("STINT_IDS__SOURCE", "raft"), ("STINT_IDS__FALLBACK", "redis")]).await;
+    let clients: Vec<_> = nodes.iter().map(Program::client).collect();
+    let created = async |round: &'static str| {
+        in_parallel(12, 0..90, async |n| create(&clients[n % 3], &format!("https://example.com/{round}/{n}")).await)
+            .await
+    };
+    let mut codes = created("before").await;
+    for node_id in [1, 2] {
+        fleet.allocators.take(node_id).kill().await;
+    }
+    codes.extend(created("without").await);
+    assert_eq!(counted(&nodes, "stint_id_source_switches_total{from=\"raft\",to=\"redis\"}").await, 3);
+    fleet.allocators.start(1, &[]).await;
+    eventually("all draw from the allocators again", || async {
+        counted(&nodes, "stint_id_source_switches_total{from=\"redis\",to=\"raft\"}").await == 3
+    })
+    .await;
+    codes.extend(created("after").await);
+    assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len(), "no key twice");
+}
+
+#[tokio::test]
+async fn no_key_is_repeated_when_the_sentinels_promote_a_replica_that_missed_writes() {
+    let fleet = Fleet::without_nodes(Wanted { source: "redis", replicas: 0, ..Wanted::default() }).await;
+    let replica = fleet.redis.replica();
+    let sentinel = Redis::sentinel(&fleet.redis);
+    eventually("the Sentinel knows the replica", || async {
+        sentinel.ask(&["SENTINEL", "replicas", "main"]).contains(&replica.port().to_string())
+    })
+    .await;
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
+    let nodes = nodes_of(&fleet, &[("STINT_IDS__SOURCE", "redis"), ("REDIS_URL", &url)]).await;
+    let clients: Vec<_> = nodes.iter().map(Program::client).collect();
+    let created = async |round: &'static str| {
+        let body = |n| json!({ "url": format!("https://example.com/{round}/{n}"), "reuse": false });
+        in_parallel(12, 0..90, async |n| create_in_the_end(&clients[n % 3], &body(n)).await).await
+    };
+    let mut codes = created("before").await;
+    // What lies in the connection's buffers would still reach it.
+    replica.pause();
+    assert_eq!(fleet.redis.ask(&["CLIENT", "KILL", "TYPE", "replica"]), "1");
+    codes.extend(created("missed").await);
+    fleet.redis.kill();
+    replica.resume();
+    eventually("the replica is promoted", || async { replica.ask(&["INFO", "replication"]).contains("role:master") })
+        .await;
+    codes.extend(created("after").await);
+    assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len(), "no key twice");
+    assert!(counted(&nodes, "stint_id_source_repairs_total{source=\"redis\"}").await > 0, "what was lost is told");
 }
