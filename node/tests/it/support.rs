@@ -5,6 +5,7 @@ pub(crate) mod fleet;
 mod http;
 mod line;
 mod node;
+mod pgbouncer;
 #[expect(dead_code, reason = "templates are for the stores' own tests")]
 mod postgres;
 mod process;
@@ -15,6 +16,7 @@ pub(crate) use cluster::{Cluster, SECRET, draw, free_address, last_line};
 pub(crate) use http::{Client, Response};
 pub(crate) use line::Line;
 pub(crate) use node::{TestNode, open};
+pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use postgres::{Postgres, fresh_database};
 pub(crate) use process::{Program, command, run};
 pub(crate) use prometheus::{Exporter, Prometheus};

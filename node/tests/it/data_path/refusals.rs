@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, followed, ready};
-use crate::support::{Postgres, Redis, eventually, last_line, run};
+use crate::support::{PgBouncer, Postgres, Redis, eventually, last_line, run};
 
 /// Everything that `stint serve` needs but a database.
 fn settings<'a>(allocators: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -134,4 +134,21 @@ async fn migrating_twice_changes_nothing_and_a_server_that_is_away_is_named() {
     primary.crash();
     let away = last_line(&run(&["migrate"], &[("DATABASE_URL", &url)]).await, 1);
     assert!(away.contains(&format!("127.0.0.1:{}", primary.port())), "{away}");
+}
+
+/// From version 1.21 on PgBouncer can keep prepared statements in transaction mode, if it is told to; here it isn't.
+#[tokio::test]
+async fn a_pooler_that_keeps_sessions_is_used_and_one_that_does_not_is_refused_in_words() {
+    let fleet = Fleet::without_nodes(Wanted { replicas: 0, ..Wanted::default() }).await;
+    let pooler = PgBouncer::start(&fleet.primary, "session").await;
+    let node = fleet.serve(1, &[("DATABASE_URL", &pooler.url("stint"))]).await;
+    ready(&node).await;
+    let code = create(&node.client(), "https://example.com/pooled").await;
+    assert_eq!(followed(&node.client(), &code).await, "https://example.com/pooled");
+    for mode in ["transaction", "statement"] {
+        let pooler = PgBouncer::start(&fleet.primary, mode).await;
+        let url = pooler.url("stint");
+        let line = refused(&fleet.allocators.allocators(), &[("DATABASE_URL", &url)]).await;
+        assert!(line.contains("pool_mode = session"), "{mode}: {line}");
+    }
 }
