@@ -48,7 +48,7 @@ async fn a_newer_snapshot_is_refused_and_left_as_it_was() {
     let members = (Vec::<Vec<u64>>::new(), std::collections::BTreeMap::<u64, (String, String)>::new());
     let record = (Some((1_u64, 1_u64)), None::<(u64, u64)>, members, vec![99_u8]);
     for (version, hint) in
-        [(1_u8, "version 99, but only versions up to"), (2, "format 2, written by a newer version of stint")]
+        [(1_u8, "version 99, but only versions up to"), (3, "format 3, written by a newer version of stint")]
     {
         put(&file, &postcard::to_extend(&record, vec![version]).unwrap());
         let before = fs::read(&file).unwrap();

@@ -1,6 +1,6 @@
 //! Changing the members by command, and what the commands refuse.
 
-use crate::support::{Cluster, free_address, last_line};
+use crate::support::{Cluster, eventually, free_address, last_line};
 
 #[tokio::test]
 async fn members_are_shown_added_removed_and_led_by_command() {
@@ -34,6 +34,23 @@ async fn members_are_shown_added_removed_and_led_by_command() {
     let line = refused(&cluster, &["add", &fourth]).await;
     assert!(line.contains("number 4 was given to another data directory"), "{line}");
     assert_eq!(cluster.status().await.unwrap()["voters"], serde_json::json!([1, 2, 3]));
+}
+
+#[tokio::test]
+async fn a_member_that_dies_while_nothing_is_written_is_missed() {
+    let mut cluster = Cluster::found().await;
+    let follower = 1 + cluster.led().await % 3;
+    cluster.take(follower).kill().await;
+    let verdict = format!("NOT WELL: no more failure is tolerable: voter {follower} is not heard from\n");
+    eventually("the leader misses it", || async { shown(&cluster).await.ends_with(&verdict) }).await;
+    let mut silence = 0.0;
+    for node_id in (1..=3).filter(|node_id| *node_id != follower) {
+        let metrics = cluster.node(node_id).admin_client().get("/metrics").await;
+        let name = format!("stint_raft_member_silence_seconds{{member=\"{follower}\"}} ");
+        let value = metrics.text().lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok());
+        silence = value.filter(|value| !value.is_nan()).unwrap_or(silence);
+    }
+    assert!(silence > 0.5, "the leader's metrics say for how long: {silence}");
 }
 
 #[tokio::test]

@@ -100,9 +100,9 @@ async fn damaged_and_oversized_calls_are_refused_and_the_connection_goes_on() {
                 assert!(line.starts_with("the message can't be read: ") && line.lines().count() == 1, "{path}: {line}");
             }
         }
-        let newer = caller.call("/raft/append", sealed(2, &0_u8)).await;
+        let newer = caller.call("/raft/append", sealed(3, &0_u8)).await;
         assert_eq!((newer.0, newer.1.as_str()), (400, "message"));
-        assert!(newer.2.contains("format 2, written by a newer version of stint"), "{newer:?}");
+        assert!(newer.2.contains("format 3, written by a newer version of stint"), "{newer:?}");
         for path in WITH_BODY {
             assert_eq!(caller.call(path, vec![b'x'; (16 << 10) + 1]).await.0, 413, "{path}");
         }
@@ -175,7 +175,7 @@ async fn a_pushed_snapshot_that_can_not_be_read_is_refused_and_nothing_is_replac
     for node_id in 1..=3 {
         let caller = Caller::to(&cluster, node_id).await;
         for (body, expected) in [
-            (snapshot(2, b"\x01"), "format 2, written by a newer version of stint"),
+            (snapshot(3, b"\x01"), "format 3, written by a newer version of stint"),
             (snapshot(1, b"\xfe"), "version 254, but only versions up to"),
             (snapshot(1, b""), "there are none"),
             (snapshot(1, b"\x02 not a state"), ""),
