@@ -23,7 +23,7 @@ pub struct DevArgs {
     /// What short links begin with [default: http:// and the listen address]
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
-    /// Continue from the database's mark when the allocator's data was lost or replaced
+    /// Continue far above the database's mark when the allocator's data was lost or replaced
     #[arg(long)]
     pub repair_ids: bool,
 }

@@ -32,7 +32,7 @@ pub struct ServeArgs {
     /// Serve ids alone, without links and without a database
     #[arg(long)]
     pub ids_only: bool,
-    /// Continue from the database's mark when the allocators' data was lost or replaced; for one start
+    /// Continue far above the database's mark when the allocators' data was lost or replaced; for one start
     #[arg(long)]
     pub repair_ids: bool,
     /// What short links begin with; needed behind a proxy [default: http:// and the listen address]

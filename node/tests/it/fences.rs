@@ -70,6 +70,28 @@ async fn an_allocator_restored_from_an_older_copy_is_refused_and_repaired() {
 }
 
 #[tokio::test]
+async fn no_lost_link_s_code_is_issued_again_when_database_and_allocator_are_both_older() {
+    let node = TestNode::start_with(&[("ids.min_block", "100"), ("ids.max_block", "100")]).await;
+    let mut old = fill(&node.client(), "before").await;
+    let TestNode { node, dir, key } = node;
+    assert!(node.stop().await);
+    let (data, copy) = (dir.path().join("data"), dir.path().join("stint.db"));
+    fs::copy(data.join("stint.db"), &copy).unwrap();
+    let node = crate::support::open(dir.path(), &[], false).await.unwrap();
+    let client = Client::new(format!("http://{}", node.address), Some(&key));
+    for round in 0..10 {
+        old.extend(fill(&client, &format!("lost{round}")).await);
+    }
+    assert!(node.stop().await);
+    for name in ["stint.db-wal", "stint.db-shm"] {
+        let _ = fs::remove_file(data.join(name));
+    }
+    fs::copy(&copy, data.join("stint.db")).unwrap();
+    fs::remove_dir_all(data.join("raft")).unwrap();
+    repaired(dir, key, &old).await;
+}
+
+#[tokio::test]
 async fn a_lost_database_is_refused_and_replaced_by_name() {
     let TestNode { node, dir, key } = TestNode::start().await;
     let old = fill(&Client::new(format!("http://{}", node.address), Some(&key)), "before").await;
