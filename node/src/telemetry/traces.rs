@@ -4,6 +4,7 @@
 //! A span holds the route, never a code or an URL. Spans that a slow or missing collector doesn't take are dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 use tokio::runtime::Handle;
 
 use crate::config::TraceConfig;
+use crate::ports::error_chain::Chain;
 use crate::ports::trace::TraceContext;
 
 /// How long the collector may take for a batch of spans.
@@ -89,7 +91,8 @@ impl Traces {
                 KeyValue::new("http.request.method", method),
                 KeyValue::new("http.route", route.to_owned()),
             ]);
-        let around = Context::new().with_remote_span_context(parent.map_or(SpanContext::NONE, remote));
+        // Without a parent there must be no span around it at all: even an empty one would decide that nothing is kept.
+        let around = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(remote(parent)));
         let span = started.tracer.build_with_context(builder, &around);
         let own = span.span_context();
         let context = TraceContext {
@@ -140,6 +143,7 @@ fn remote(parent: TraceContext) -> SpanContext {
 struct Collector {
     client: Client<hyper_rustls::HttpsConnector<hyper_util::client::legacy::connect::HttpConnector>, Full<Bytes>>,
     runtime: Handle,
+    failing: AtomicBool,
 }
 
 impl Collector {
@@ -150,7 +154,23 @@ impl Collector {
             .https_or_http()
             .enable_http1()
             .build();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(https), runtime: Handle::current() })
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(https),
+            runtime: Handle::current(),
+            failing: AtomicBool::new(false),
+        })
+    }
+
+    /// Logs that the collector takes no spans, or takes them again, once each.
+    fn note(&self, failure: Option<String>) {
+        let was_failing = self.failing.swap(failure.is_some(), Ordering::Relaxed);
+        match failure {
+            Some(error) if !was_failing => {
+                tracing::warn!(error, "traces can't be sent and are dropped (trace.endpoint)")
+            }
+            None if was_failing => tracing::info!("traces are sent again"),
+            _ => {}
+        }
     }
 }
 
@@ -163,6 +183,13 @@ impl HttpClient for Collector {
             let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };
-        self.runtime.spawn(async move { tokio::time::timeout(EXPORTED_WITHIN, answered).await }).await??
+        let sent = self.runtime.spawn(async move { tokio::time::timeout(EXPORTED_WITHIN, answered).await }).await;
+        let sent = sent.map_err(HttpError::from).and_then(|sent| sent.map_err(HttpError::from)?);
+        self.note(match &sent {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("the collector answers {}", answer.status())),
+            Err(error) => Some(Chain(&**error).to_string()),
+        });
+        sent
     }
 }

@@ -31,7 +31,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_becomes_a_span_of_the_trace_it_came_with_and_holds_no_code_and_no_url() {
     let (url, kept) = collector().await;
-    let node = TestNode::start_with(&[("trace.endpoint", &url)]).await;
+    let node = TestNode::start_with(&[("trace.endpoint", &url), ("trace.one_in", "1")]).await;
     node.client().create(&json!({ "url": "https://secret.example/", "alias": "zebra1" })).await;
     for flags in ["01", "00"] {
         let trace = TRACE.replace('4', if flags == "01" { "4" } else { "5" });
@@ -42,6 +42,7 @@ async fn a_request_becomes_a_span_of_the_trace_it_came_with_and_holds_no_code_an
     eventually("the span arrives", || async { contains(&kept.lock().unwrap(), &trace_id) }).await;
     let sent = kept.lock().unwrap().clone();
     assert!(contains(&sent, b"GET /{code}"), "a span is named by its route");
+    assert!(contains(&sent, b"POST /api/v1/links"), "a request that brings no trace begins one");
     assert!(contains(&sent, &0x00f0_67aa_0ba9_02b7_u64.to_be_bytes()), "the caller's span is its parent");
     assert!(!contains(&sent, b"zebra1") && !contains(&sent, b"secret.example"));
     let unsampled = number(&TRACE.replace('4', "5"));
