@@ -166,7 +166,7 @@ impl Collector {
         let was_failing = self.failing.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
             Some(error) if !was_failing => {
-                tracing::warn!(error, "traces can't be sent and are dropped (trace.endpoint)")
+                tracing::warn!(error, "traces can't be sent and are dropped (trace.endpoint)");
             }
             None if was_failing => tracing::info!("traces are sent again"),
             _ => {}
