@@ -211,10 +211,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
     let mut signals = taken_over()?;
-    let mut around = surroundings(loaded)?;
-    warn(loaded, Role::Dev);
-    let traces = Traces::start(&loaded.config.trace, "dev")?;
-    around.traces.clone_from(&traces);
+    let around = traced(loaded, Role::Dev, "dev")?;
+    let traces = around.traces.clone();
     let node = start_dev(&loaded.config, args.repair_ids, around).await?;
     say(&banner(&node, loaded.config.anonymous_create(Role::Dev)))?;
     let failed = or_failure(&mut signals, node.failed()).await;
@@ -223,10 +221,8 @@ async fn dev(loaded: &Loaded, args: &DevArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(loaded: &Loaded, args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut signals = taken_over()?;
-    let mut around = surroundings(loaded)?;
-    warn(loaded, Role::Serve);
-    let traces = Traces::start(&loaded.config.trace, "serve")?;
-    around.traces.clone_from(&traces);
+    let around = traced(loaded, Role::Serve, "serve")?;
+    let traces = around.traces.clone();
     let node = start_serve(&loaded.config, args.repair_ids, around).await?;
     say(&format!(
         "Stint {} serves {}.\n\n  API       {}/api/v1/ids\n  API docs  {}/docs\n  Metrics   http://{}/metrics\n",
@@ -307,6 +303,13 @@ fn surroundings(loaded: &Loaded) -> anyhow::Result<Surroundings> {
     let log_level = telemetry::start(&loaded.config.log)?;
     let traces = Traces::default();
     Ok(Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), log_level, traces })
+}
+
+/// The surroundings of a node with a public port, whose spans go to the collector under this name of its role.
+fn traced(loaded: &Loaded, role: Role, name: &'static str) -> anyhow::Result<Surroundings> {
+    let around = surroundings(loaded)?;
+    warn(loaded, role);
+    Ok(Surroundings { traces: Traces::start(&loaded.config.trace, name)?, ..around })
 }
 
 /// What a person wants to know after the start. The `curl` line works as printed, unless it says what to fill in.

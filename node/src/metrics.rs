@@ -115,6 +115,12 @@ impl Registry {
         self.recorder.describe_histogram(name.into(), Some(unit), help.into());
     }
 
+    /// Describes a gauge that has no labels, and registers it.
+    fn plain_gauge(&self, name: &'static str, unit: Unit, help: &'static str) -> Gauge {
+        self.describe_gauge(name, unit, help);
+        self.gauge(name, &[])
+    }
+
     fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         self.recorder.register_counter(&self.key(name, labels), &METADATA)
     }
@@ -167,8 +173,8 @@ impl<K: Hash + Eq, H: Clone> Family<K, H> {
     }
 
     fn get(&self, key: K, register: impl FnOnce(&K) -> H) -> H {
-        if let Some(handle) = self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return handle.clone();
+        if let Some(handle) = self.find(&key) {
+            return handle;
         }
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
         let handle = register(&key);

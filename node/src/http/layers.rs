@@ -32,27 +32,30 @@ const BULK: &str = "/api/v1/links/bulk";
 /// How long many links may take; what the body takes to arrive, piece by piece, is bounded by itself.
 const BULK_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// Redirects for each that is timed, by the last digits of the clock: a sample costs memory until it is folded.
+const REDIRECTS_PER_SAMPLE: u32 = 64;
+
 /// Wraps all routes.
 pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let started = api.clock.monotonic();
     let method = method_label(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let wants_html =
-        route.as_ref().is_some_and(|route| route.as_str() == FOLLOW) && pages::wants_html(request.headers());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("", MatchedPath::as_str);
+    let wants_html = route == FOLLOW && pages::wants_html(request.headers());
     let id = given_id(request.headers()).unwrap_or_else(|| api.request_ids.next());
-    if route.as_ref().is_some_and(|route| route.as_str() == BULK) {
+    if route == BULK {
         request.extensions_mut().insert(RequestId(id.clone()));
     }
-    let limit = time_limit(&api, route.as_ref().map_or("", MatchedPath::as_str));
+    let limit = time_limit(&api, route);
     let parent = request.headers().get(TRACEPARENT).and_then(|parent| TraceContext::parse(parent.to_str().ok()?));
-    let span = api.traces.begin(method.0, route.as_ref().map_or("", MatchedPath::as_str), parent);
+    let span = api.traces.begin(method.0, route, parent);
     let answered = tokio::time::timeout(limit, next.run(request));
     let answered = match span.context() {
         Some(trace) => trace.scope(answered).await,
         None => answered.await,
     };
     let mut response = answered.unwrap_or_else(|_| {
-        count_given_up(&api, route.as_ref().map_or("", MatchedPath::as_str), method);
+        count_given_up(&api, route, method);
         timed_out(limit).into_response()
     });
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -62,7 +65,6 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let route = route.as_ref().map_or("", MatchedPath::as_str);
     api.http_metrics.count(route, method, response.status().as_u16());
     if route != FOLLOW || started.subsec_nanos().is_multiple_of(REDIRECTS_PER_SAMPLE) {
         api.http_metrics.time(route, api.clock.monotonic().saturating_sub(started));
@@ -70,9 +72,6 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     span.end(response.status().as_u16());
     response
 }
-
-/// Redirects for each that is timed, by the last digits of the clock: a sample costs memory until it is folded.
-const REDIRECTS_PER_SAMPLE: u32 = 64;
 
 /// How long until the answer begins. A new member of the cluster must catch up first, however much that is.
 fn time_limit(api: &Api, route: &str) -> Duration {

@@ -19,10 +19,7 @@ pub(super) struct ProcessMetrics {
 impl ProcessMetrics {
     /// Registers them.
     pub(super) fn new(registry: &Registry) -> Self {
-        let gauge = |name, unit, help| {
-            registry.describe_gauge(name, unit, help);
-            registry.gauge(name, &[])
-        };
+        let gauge = |name, unit, help| registry.plain_gauge(name, unit, help);
         Self {
             // A gauge, because it has fractions, which a counter here has not.
             cpu_seconds: gauge("process_cpu_seconds_total", Unit::Seconds, "CPU time that the process has used."),

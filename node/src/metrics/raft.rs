@@ -47,10 +47,7 @@ pub struct RaftMetrics {
 impl RaftMetrics {
     /// Registers the metrics of a member.
     pub fn new(registry: &Registry) -> Self {
-        let gauge = |name, unit, help| {
-            registry.describe_gauge(name, unit, help);
-            registry.gauge(name, &[])
-        };
+        let gauge = |name, unit, help| registry.plain_gauge(name, unit, help);
         let counter = |name, help| {
             registry.describe_counter(name, Unit::Count, help);
             registry.counter(name, &[])

@@ -1,3 +1,5 @@
+//! Answers that are right, and each kind of wrong one.
+
 use bytes::Bytes;
 
 use super::*;

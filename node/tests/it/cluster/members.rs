@@ -45,9 +45,8 @@ async fn a_member_that_dies_while_nothing_is_written_is_missed() {
     eventually("the leader misses it", || async { shown(&cluster).await.ends_with(&verdict) }).await;
     let mut silence = 0.0;
     for node_id in (1..=3).filter(|node_id| *node_id != follower) {
-        let metrics = cluster.node(node_id).admin_client().get("/metrics").await;
-        let name = format!("stint_raft_member_silence_seconds{{member=\"{follower}\"}} ");
-        let value = metrics.text().lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok());
+        let name = format!("stint_raft_member_silence_seconds{{member=\"{follower}\"}}");
+        let value = cluster.node(node_id).admin_client().sample::<f64>(&name).await;
         silence = value.filter(|value| !value.is_nan()).unwrap_or(silence);
     }
     assert!(silence > 0.5, "the leader's metrics say for how long: {silence}");

@@ -4,11 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, followed, ready};
+use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, followed};
 use crate::support::{Program, Redis, eventually, in_parallel, real_urls};
-
-/// Blocks as small as they go, so that sources are asked all the time.
-const SMALL_BLOCKS: [(&str, &str); 2] = [("STINT_IDS__MIN_BLOCK", "10"), ("STINT_IDS__MAX_BLOCK", "10")];
 
 /// Creates every URL through the nodes in turn, and follows each through the two others.
 async fn carries_the_real_urls(source: &'static str) {
@@ -53,26 +50,11 @@ async fn snowflake_ids_carry_the_real_urls() {
     carries_the_real_urls("snowflake").await;
 }
 
-/// Three nodes on small blocks, with these settings.
-async fn nodes_of(fleet: &Fleet, settings: &[(&str, &str)]) -> Vec<Program> {
-    let mut nodes = Vec::new();
-    for number in 1..=3 {
-        nodes.push(fleet.serve(number, &[&SMALL_BLOCKS, settings].concat()).await);
-    }
-    for node in &nodes {
-        ready(node).await;
-    }
-    nodes
-}
-
 /// What a counter of all nodes came to.
 async fn counted(nodes: &[Program], name: &str) -> u64 {
     let mut sum = 0;
     for node in nodes {
-        let metrics = node.admin_client().get("/metrics").await;
-        let line =
-            metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
-        sum += line.map_or(0, |count| count.parse::<u64>().expect("a counter is a number"));
+        sum += node.admin_client().sample::<u64>(name).await.unwrap_or(0);
     }
     sum
 }
@@ -80,7 +62,7 @@ async fn counted(nodes: &[Program], name: &str) -> u64 {
 #[tokio::test]
 async fn links_get_their_keys_from_the_fallback_while_the_allocators_are_out() {
     let mut fleet = Fleet::without_nodes(Wanted { replicas: 0, ..Wanted::default() }).await;
-    let nodes = nodes_of(&fleet, &[("STINT_IDS__SOURCE", "raft"), ("STINT_IDS__FALLBACK", "redis")]).await;
+    let nodes = fleet.serve_small_blocks(&[("STINT_IDS__SOURCE", "raft"), ("STINT_IDS__FALLBACK", "redis")]).await;
     let clients: Vec<_> = nodes.iter().map(Program::client).collect();
     let created = async |round: &'static str| {
         in_parallel(12, 0..90, async |n| create(&clients[n % 3], &format!("https://example.com/{round}/{n}")).await)
@@ -111,7 +93,7 @@ async fn no_key_is_repeated_when_the_sentinels_promote_a_replica_that_missed_wri
     })
     .await;
     let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
-    let nodes = nodes_of(&fleet, &[("STINT_IDS__SOURCE", "redis"), ("REDIS_URL", &url)]).await;
+    let nodes = fleet.serve_small_blocks(&[("STINT_IDS__SOURCE", "redis"), ("REDIS_URL", &url)]).await;
     let clients: Vec<_> = nodes.iter().map(Program::client).collect();
     let created = async |round: &'static str| {
         let body = |n| json!({ "url": format!("https://example.com/{round}/{n}"), "reuse": false });

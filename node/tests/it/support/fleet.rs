@@ -70,6 +70,20 @@ impl Fleet {
         self.allocators.shorten(number, &[&common, settings].concat()).await
     }
 
+    /// Three nodes that are ready, with these settings and blocks as small as they go, so that sources are asked all the
+    /// time.
+    pub(crate) async fn serve_small_blocks(&self, settings: &[(&str, &str)]) -> Vec<Program> {
+        let small = [("STINT_IDS__MIN_BLOCK", "10"), ("STINT_IDS__MAX_BLOCK", "10")];
+        let mut nodes = Vec::new();
+        for number in 1..=3 {
+            nodes.push(self.serve(number, &[&small, settings].concat()).await);
+        }
+        for node in &nodes {
+            ready(node).await;
+        }
+        nodes
+    }
+
     /// Every server by name: any of them may be the primary.
     pub(crate) fn database_url(&self) -> String {
         let ports = std::iter::once(&self.primary).chain(&self.replicas).map(Postgres::port);

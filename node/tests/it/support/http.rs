@@ -1,5 +1,8 @@
 //! A small HTTP client: it follows no redirects and shows every header.
 
+use std::fmt::Debug;
+use std::str::FromStr;
+
 use axum::body::{Body, Bytes};
 use axum::http::{self, HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -55,6 +58,13 @@ impl Client {
     pub(crate) async fn try_get(&self, path: &str) -> bool {
         let answer = self.try_send(self.request(Method::GET, path, &[], Body::empty())).await;
         answer.is_some_and(|answer| answer.status == 200)
+    }
+
+    /// The value of a metric, by its name with its labels; of the admin port.
+    pub(crate) async fn sample<T: FromStr<Err: Debug>>(&self, name: &str) -> Option<T> {
+        let metrics = self.get("/metrics").await;
+        let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map(|value| value.parse().expect("a sample is a number"))
     }
 
     /// The beginning of an answer, whose body is read by the caller.

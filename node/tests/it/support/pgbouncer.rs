@@ -2,18 +2,19 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
 
 use super::postgres::as_postgres;
+use super::process::quiet;
 use super::{Postgres, eventually, free_address};
 
 /// A running PgBouncer; it ends with this.
 pub(crate) struct PgBouncer {
-    child: Child,
     address: String,
+    _child: Child,
     _dir: TempDir,
 }
 
@@ -31,23 +32,13 @@ impl PgBouncer {
         std::fs::write(&file, settings).expect("the directory is writable");
         // It runs as another user where this one is root.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("the directory is ours");
-        let mut command = as_postgres(Path::new("pgbouncer"));
-        let quiet = command.arg("-q").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = quiet.spawn().expect("it is installed: `make tools`");
+        let child = quiet(Command::from(as_postgres(Path::new("pgbouncer"))).arg("-q").arg(&file));
         eventually("PgBouncer listens", || async { TcpStream::connect(&address).await.is_ok() }).await;
-        Self { child, address, _dir: dir }
+        Self { address, _child: child, _dir: dir }
     }
 
     /// A URL of `database` through it.
     pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://postgres@{}/{database}", self.address)
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

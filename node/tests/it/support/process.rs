@@ -93,6 +93,12 @@ impl Program {
     }
 }
 
+/// Starts a server of somebody else's, which says nothing and ends with its handle.
+pub(super) fn quiet(command: &mut Command) -> Child {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.spawn().expect("it is installed: `make tools`")
+}
+
 /// Starts the program and reads what it prints, up to a line with the word `last`.
 async fn banner_of(command: &mut Command, last: &str) -> (Child, String) {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");

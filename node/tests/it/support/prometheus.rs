@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Stdio;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use super::process::quiet;
 use super::{Client, eventually, free_address};
 
 /// Prometheus, running.
@@ -103,16 +103,9 @@ fn impatient(rules: &str) -> String {
     let line = |line: &str| {
         let indent = &line[..line.len() - line.trim_start().len()];
         match line.trim_start().split_once(": ") {
-            Some(("for" | "interval" | "keep_firing_for", _)) => {
-                format!("{indent}{}: 1s", line.trim_start().split_once(':').expect("it was split before").0)
-            }
+            Some((key @ ("for" | "interval" | "keep_firing_for"), _)) => format!("{indent}{key}: 1s"),
             _ => line.to_owned(),
         }
     };
     rules.lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn quiet(command: &mut Command) -> Child {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    command.spawn().expect("it is installed: `make tools`")
 }

@@ -206,18 +206,19 @@ impl Board {
 
     fn measure(&self, state: &State) {
         let Some(metrics) = &self.metrics else { return };
+        let set_connections = |name: &str, pool: Option<&PgPool>| {
+            let (open, idle) = pool.map_or((0, 0), |pool| (pool.size(), pool.num_idle()));
+            metrics.set_connections(name, open, idle);
+        };
         for (index, (server, seen)) in self.servers.iter().zip(&state.seen).enumerate() {
             if Some(index) == state.current {
                 metrics.forget_replica(&server.number);
             } else {
                 metrics.set_replica(&server.number, seen.lag, seen.out.is_none());
             }
-            let (open, idle) = seen.pool.as_ref().map_or((0, 0), |pool| (pool.size(), pool.num_idle()));
-            metrics.set_connections(&server.number, open, idle);
+            set_connections(&server.number, seen.pool.as_ref());
         }
-        let primary = self.primary();
-        let (open, idle) = primary.map_or((0, 0), |primary| (primary.pool.size(), primary.pool.num_idle()));
-        metrics.set_connections("primary", open, idle);
+        set_connections("primary", self.primary().as_ref().map(|primary| &primary.pool));
     }
 
     /// Logs that a server went away or came back, once each.
