@@ -99,7 +99,8 @@ impl Group {
         }
     }
 
-    async fn attempt(&self, command: Command, deadline: Instant) -> Result<Reply, Attempt> {
+    /// Puts `command` into the queue once, and waits for how that ends until `deadline`.
+    pub(super) async fn attempt(&self, command: Command, deadline: Instant) -> Result<Reply, Attempt> {
         let mut ticket = self.proposer.enqueue(command)?;
         if let Ok(answer) = tokio::time::timeout_at(deadline, &mut ticket.answer).await {
             // Every flight answers those it took, unless it ended with the runtime.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::super::super::log_store::LogStore;
 use super::super::super::testing::{CountingEntropy, TestClock, TestDisk, create_links, grant, granted, links};
@@ -76,22 +77,35 @@ async fn commands_that_wait_go_into_one_entry_and_each_gets_its_own_reply() {
 #[tokio::test]
 async fn who_gives_up_in_the_queue_was_never_proposed_and_is_told_so() {
     let disk = TestDisk::default();
-    let (group, mut asking) = busy(&disk, Duration::from_millis(400)).await;
-    let third = group.submit(grant(3, 1)).await.unwrap_err();
-    assert!(matches!(third, CoordinationError::Unavailable { .. }), "{third:?}");
+    let (group, mut asking) = busy(&disk, Duration::from_secs(30)).await;
+    // No time at all: it gives up as soon as it is in the queue.
+    let third = group.attempt(grant(3, 1), Instant::now()).await.unwrap_err();
+    assert!(matches!(third, Attempt::Refused(ProposalError::Deadline(_))), "{third:?}");
+    disk.hold(false);
+    while let Some(early) = asking.join_next().await {
+        early.unwrap().unwrap();
+    }
+    let fourth = granted(group.submit(grant(4, 1)).await.unwrap());
+    assert_eq!(fourth.range.start(), 21, "holders 1 and 2 were granted theirs, holder 3 was not");
+    assert_eq!(group.floor(&links()), Some(31));
+    group.stop().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_takes_too_long_is_answered_unknown_and_holds_nobody_up() {
+    let disk = TestDisk::default();
+    let (group, mut asking) = busy(&disk, Duration::from_secs(1)).await;
     while let Some(early) = asking.join_next().await {
         let early = early.unwrap().unwrap_err();
         assert!(matches!(early, CoordinationError::OutcomeUnknown { .. }), "{early:?}");
     }
     disk.hold(false);
-    // An entry that took too long holds nobody up for ever.
-    let fourth = loop {
-        if let Ok(reply) = group.submit(grant(4, 1)).await {
+    let third = loop {
+        if let Ok(reply) = group.submit(grant(3, 1)).await {
             break granted(reply);
         }
     };
-    assert_eq!(fourth.range.start(), 21, "holders 1 and 2 were granted theirs, holder 3 was not");
-    assert_eq!(group.floor(&links()), Some(31));
+    assert_eq!(third.range.start(), 21, "holders 1 and 2 were granted theirs in the end");
     group.stop().await;
 }
 
