@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use mimalloc::MiMalloc;
 use stint::app::{
     DevNode, MigrateReport, Surroundings, allocators_client, migrate_database, start_allocator, start_dev, start_serve,
 };
@@ -22,6 +23,11 @@ use stint::ports::clock::SystemClock;
 use stint::ports::entropy::OsEntropy;
 use stint::telemetry::traces::Traces;
 use stint::{http, telemetry};
+
+/// A grant is made of some hundred small allocations over three members, a redirect of some ten: with the system's
+/// allocator a cluster grants about 7 % less.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let invocation = match Invocation::parse(std::env::args_os()) {

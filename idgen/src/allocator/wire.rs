@@ -30,8 +30,13 @@ impl DecodeError {
     }
 }
 
+/// Bytes that most commands and replies fit in.
+const USUAL_SIZE: usize = 128;
+
 pub(super) fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![version]).expect("values of known length are written to memory without fail")
+    let mut bytes = Vec::with_capacity(USUAL_SIZE);
+    bytes.push(version);
+    postcard::to_extend(value, bytes).expect("values of known length are written to memory without fail")
 }
 
 pub(super) fn decode<T: DeserializeOwned>(supported: u8, bytes: &[u8]) -> Result<T, DecodeError> {

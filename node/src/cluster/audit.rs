@@ -49,20 +49,18 @@ impl AuditLog {
         Self { seen: Mutex::new(seen), newest: watch::Sender::new(0) }
     }
 
-    /// Takes note of a command that was applied: its entry's log index, and its place within the entry.
-    pub(super) fn observe(&self, log_index: u64, place: usize, entry: &Stamped, reply: &Reply) {
-        let index = log_index * MAX_COMMANDS as u64 + place as u64;
+    /// Takes note of a log entry that was applied: its commands, and the replies to them.
+    pub(super) fn observe(&self, log_index: u64, entries: &[Stamped], replies: &[Reply]) {
+        let first = log_index * MAX_COMMANDS as u64;
         let mut seen = self.seen();
-        let Some(record) = seen.auditor.observe(index, entry, reply) else { return };
-        if let Some(violation) = &record.violation {
-            tracing::error!(index, violation, "the audit found a contradiction: ids may have been granted twice");
-        }
-        seen.records.push_back(record);
-        if seen.records.len() > KEPT {
-            seen.dropped = seen.records.pop_front().map(|record| record.index);
+        let mut newest = None;
+        for (index, (entry, reply)) in (first..).zip(entries.iter().zip(replies)) {
+            newest = seen.observe(index, entry, reply).or(newest);
         }
         drop(seen);
-        self.newest.send_replace(index);
+        if let Some(newest) = newest {
+            self.newest.send_replace(newest);
+        }
     }
 
     /// A snapshot took the place of entries that this member never saw.
@@ -98,6 +96,21 @@ impl AuditLog {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // A panic in `apply` stops the member for good.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// Takes note of one command; with the index of its record, if there is one.
+    fn observe(&mut self, index: u64, entry: &Stamped, reply: &Reply) -> Option<u64> {
+        let record = self.auditor.observe(index, entry, reply)?;
+        if let Some(violation) = &record.violation {
+            tracing::error!(index, violation, "the audit found a contradiction: ids may have been granted twice");
+        }
+        self.records.push_back(record);
+        if self.records.len() > KEPT {
+            self.dropped = self.records.pop_front().map(|record| record.index);
+        }
+        Some(index)
     }
 }
 

@@ -4,16 +4,21 @@
 //! data must outlive them (and a step back to its 0.9 line).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use openraft::EntryPayload;
 use openraft::vote::RaftLeaderId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
 use stint_idgen::allocator::Stamped;
 
 use super::types::{Entry, LogId, Member, Membership, NodeId, Proposal, SnapshotMeta, StoredMembership, Vote, log_id};
 
 /// The version byte that is written, and the newest that is read.
 pub(super) const FORMAT: u8 = 2;
+
+/// Bytes that most records fit in.
+const USUAL_SIZE: usize = 256;
 
 /// Why bytes could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -73,10 +78,10 @@ pub(super) struct MembershipRecord {
 pub(super) enum PayloadRecord {
     Blank,
     /// The bytes of [`Stamped::encode`], with a version byte of their own.
-    Command(Vec<u8>),
+    Command(ByteBuf),
     Membership(MembershipRecord),
     /// Several commands, each as above. Since format 2.
-    Commands(Vec<Vec<u8>>),
+    Commands(Vec<ByteBuf>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +95,7 @@ pub(super) struct SnapshotRecord {
     last: Option<LogIdRecord>,
     membership_set_by: Option<LogIdRecord>,
     membership: MembershipRecord,
+    #[serde(with = "serde_bytes")]
     state: Vec<u8>,
 }
 
@@ -129,10 +135,13 @@ impl From<&Entry> for EntryRecord {
     fn from(entry: &Entry) -> Self {
         let payload = match &entry.payload {
             EntryPayload::Blank => PayloadRecord::Blank,
-            EntryPayload::Normal(Proposal(commands)) => match &commands[..] {
-                [command] => PayloadRecord::Command(command.encode()),
-                commands => PayloadRecord::Commands(commands.iter().map(Stamped::encode).collect()),
-            },
+            EntryPayload::Normal(Proposal(commands)) => {
+                let encoded = |command: &Stamped| ByteBuf::from(command.encode());
+                match &commands[..] {
+                    [command] => PayloadRecord::Command(encoded(command)),
+                    commands => PayloadRecord::Commands(commands.iter().map(encoded).collect()),
+                }
+            }
             EntryPayload::Membership(membership) => PayloadRecord::Membership(membership.into()),
         };
         Self { id: (&entry.log_id).into(), payload }
@@ -143,14 +152,14 @@ impl EntryRecord {
     /// The entry.
     pub(super) fn entry(self) -> Result<Entry, CodecError> {
         let Self { id, payload } = self;
-        let stamped = |command: &Vec<u8>| {
+        let stamped = |command: &ByteBuf| {
             Stamped::decode(command).map_err(|source| CodecError::Command { index: id.index, source: source.into() })
         };
         let payload = match payload {
             PayloadRecord::Blank => EntryPayload::Blank,
-            PayloadRecord::Command(command) => EntryPayload::Normal(Proposal(vec![stamped(&command)?])),
+            PayloadRecord::Command(command) => EntryPayload::Normal(Proposal(Arc::new(vec![stamped(&command)?]))),
             PayloadRecord::Commands(commands) => {
-                EntryPayload::Normal(Proposal(commands.iter().map(stamped).collect::<Result<_, _>>()?))
+                EntryPayload::Normal(Proposal(Arc::new(commands.iter().map(stamped).collect::<Result<_, _>>()?)))
             }
             PayloadRecord::Membership(membership) => EntryPayload::Membership(membership.try_into()?),
         };
@@ -229,7 +238,9 @@ pub(super) fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), C
 
 /// A record as bytes: the version byte, then postcard.
 pub(super) fn seal<T: Serialize>(record: &T) -> Vec<u8> {
-    postcard::to_extend(record, vec![FORMAT]).expect("a record in memory always has a postcard form")
+    let mut bytes = Vec::with_capacity(USUAL_SIZE);
+    bytes.push(FORMAT);
+    postcard::to_extend(record, bytes).expect("a record in memory always has a postcard form")
 }
 
 /// The record that is exactly these bytes.

@@ -14,7 +14,7 @@ use stint_idgen::allocator::{AuditRecord, Command, IdOrigin, Reply, Stamped, Sta
 use super::bootstrap::Hello;
 use super::codec::{decode_entry, decode_founders, decode_log_id, seal, unseal};
 use super::message::{Message, SnapshotRequest};
-use super::rpc::{AuditQuestion, Incarnation, JoinRequest, OriginQuestion, SubmitAnswer};
+use super::rpc::{AnswerFrame, AuditQuestion, CallFrame, Incarnation, JoinRequest, OriginQuestion, SubmitAnswer};
 use super::types::TypeConfig;
 use crate::ports::coordination::{ClusterStatus, MemberChange};
 
@@ -38,6 +38,8 @@ pub fn decode_rpc(bytes: &[u8]) {
     again(bytes, Stamped::decode, Stamped::encode);
     again(bytes, Reply::decode, Reply::encode);
     let _ = (decode_entry(bytes), decode_founders(bytes), decode_log_id(bytes));
+    sealed::<CallFrame>(bytes);
+    sealed::<AnswerFrame>(bytes);
     sealed::<AuditQuestion>(bytes);
     sealed::<OriginQuestion>(bytes);
     sealed::<Option<IdOrigin>>(bytes);

@@ -336,7 +336,7 @@ pub(super) async fn ask(peers: &Peers, address: &str) -> Result<Hello, CallError
     let headers = Caller { secret: peers.caller().secret, ..Caller::default() }.headers(None);
     let call = Call {
         path: path::HELLO,
-        headers,
+        headers: Arc::new(headers),
         body: bytes::Bytes::new(),
         deadline: ANSWERED_WITHIN,
         max_answer: MAX_HELLO,

@@ -64,6 +64,7 @@ struct VoteResponseRecord {
 struct SnapshotRequestRecord {
     vote: VoteRecord,
     /// The record that lies on disk, with a version byte of its own.
+    #[serde(with = "serde_bytes")]
     snapshot: Vec<u8>,
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use openraft::alias::VoteOf;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
@@ -45,8 +46,10 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Peer {
     peers: Peers,
-    target: Incarnation,
+    node_id: NodeId,
     address: String,
+    /// Of each call: the member answers only if it is the data directory that the membership names.
+    headers: Arc<HeaderMap>,
 }
 
 impl Peers {
@@ -64,7 +67,9 @@ impl Peers {
     /// The way to a member.
     pub(super) fn peer(&self, node_id: NodeId, member: &Member) -> Peer {
         let target = Incarnation { node_id, incarnation: member.incarnation.clone() };
-        Peer { peers: self.clone(), target, address: member.address.clone() }
+        let mut headers = self.caller().headers(Some(&target));
+        put(&mut headers, FORWARDED, "1");
+        Peer { peers: self.clone(), node_id, address: member.address.clone(), headers: Arc::new(headers) }
     }
 
     /// Calls whoever is at `address`, member or not.
@@ -108,7 +113,7 @@ impl Shared {
 }
 
 impl Peer {
-    /// Calls the member; it answers only if it is the data directory that the membership names.
+    /// Calls the member.
     pub(super) async fn call(
         &self,
         path: &'static str,
@@ -116,12 +121,10 @@ impl Peer {
         deadline: Duration,
         max_answer: usize,
     ) -> Result<Bytes, CallError> {
-        let Some(shared) = &self.peers.0 else { return Err(no_peers(&self.target.node_id.to_string())) };
-        let mut headers = shared.caller.headers(Some(&self.target));
-        put(&mut headers, FORWARDED, "1");
-        let call = Call { path, headers, body: body.into(), deadline, max_answer };
+        let Some(shared) = &self.peers.0 else { return Err(no_peers(&self.node_id.to_string())) };
+        let call = Call { path, headers: Arc::clone(&self.headers), body: body.into(), deadline, max_answer };
         let answer = shared.channel(&self.address).call(call).await;
-        shared.note(self.target.node_id, &answer);
+        shared.note(self.node_id, &answer);
         answer
     }
 
@@ -205,7 +208,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn no_peers(address: &str) -> CallError {
     let source = std::io::Error::new(std::io::ErrorKind::NotConnected, "this node runs a group of one");
-    CallError::Dial { address: address.to_owned(), source }
+    CallError::Dial { address: address.to_owned(), source: Arc::new(source) }
 }
 
 /// Whoever can't be reached, or refuses, is left alone for a while; what was lost on the way is repeated at once.

@@ -10,18 +10,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::stream;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Serialize;
-use stint_idgen::allocator::{AuditRecord, Command, IdOrigin, NamespaceName, Reply};
+use stint_idgen::allocator::{Command, IdOrigin, NamespaceName, Reply};
 use tokio::time::{Instant, sleep};
 
 use super::codec::{seal, unseal};
 use super::group::{CHANGED_WITHIN, MAX_REPLY, MAX_STATUS};
 use super::rpc::{
-    AuditQuestion, Call, CallError, Caller, Channel, ClusterSecret, OriginQuestion, RefusalKind, SubmitAnswer, path,
+    AuditQuestion, Call, CallError, Caller, Channel, ClusterSecret, OriginQuestion, RefusalKind, SubmitAnswer, frames,
+    path,
 };
 use super::transport::{Connections, Dial};
 use crate::ports::coordination::{Allocator, AuditStream, ClusterStatus, CoordinationError, MemberChange, MemberError};
@@ -57,6 +59,8 @@ pub struct RemoteAllocator {
     preferred: AtomicUsize,
     secret: Option<ClusterSecret>,
     cluster_id: OnceLock<Arc<str>>,
+    /// Of each question, once the cluster is known.
+    headers: OnceLock<Arc<HeaderMap>>,
     patience: Duration,
 }
 
@@ -77,7 +81,7 @@ enum RemoteError {
     Answer(String),
     /// The stream of records broke off.
     #[error("the audit broke off")]
-    Stream(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Stream(#[source] io::Error),
 }
 
 impl RemoteAllocator {
@@ -93,6 +97,7 @@ impl RemoteAllocator {
             preferred: AtomicUsize::new(0),
             secret: options.secret,
             cluster_id,
+            headers: OnceLock::new(),
             patience: options.patience,
         }
     }
@@ -147,8 +152,16 @@ impl RemoteAllocator {
     }
 
     fn question(&self, path: &'static str, body: Bytes, deadline: Duration, max_answer: usize) -> Call {
-        let caller = Caller { secret: self.secret.clone(), cluster_id: self.cluster_id.get().cloned(), member: None };
-        Call { path, headers: caller.headers(None), body, deadline, max_answer }
+        Call { path, headers: self.headers(), body, deadline, max_answer }
+    }
+
+    fn headers(&self) -> Arc<HeaderMap> {
+        let cluster_id = self.cluster_id.get();
+        let made = || {
+            let caller = Caller { secret: self.secret.clone(), cluster_id: cluster_id.cloned(), member: None };
+            Arc::new(caller.headers(None))
+        };
+        cluster_id.map_or_else(made, |_| Arc::clone(self.headers.get_or_init(made)))
     }
 
     /// From now on this is the cluster, unless another one is already.
@@ -203,7 +216,7 @@ impl Allocator for RemoteAllocator {
         let mut last = RemoteError::Nobody;
         for (_, channel) in self.in_turn() {
             match channel.open_stream(self.question(path::AUDIT, body.clone(), ATTEMPTED_FOR, MAX_RECORD)).await {
-                Ok(body) => return Ok(frames(body)),
+                Ok(body) => return Ok(records(body)),
                 Err(error) => last = error.into(),
             }
         }
@@ -230,39 +243,11 @@ impl Allocator for RemoteAllocator {
 }
 
 /// The records of an audit's answer, as they come.
-fn frames(body: Incoming) -> AuditStream {
-    Box::pin(stream::unfold(Some((body, BytesMut::new())), |reading| async move {
-        let (mut body, mut buffer) = reading?;
-        loop {
-            match take_frame(&mut buffer) {
-                Ok(Some(record)) => return Some((Ok(record), Some((body, buffer)))),
-                Ok(None) => {}
-                Err(error) => return Some((Err(error), None)),
-            }
-            match body.frame().await {
-                Some(Ok(frame)) => buffer.extend_from_slice(&frame.into_data().unwrap_or_default()),
-                Some(Err(error)) => return Some((Err(unavailable(RemoteError::Stream(error.into()))), None)),
-                None if buffer.is_empty() => return None,
-                None => {
-                    let error = io::Error::from(io::ErrorKind::UnexpectedEof);
-                    return Some((Err(unavailable(RemoteError::Stream(error.into()))), None));
-                }
-            }
-        }
+fn records(body: Incoming) -> AuditStream {
+    Box::pin(frames(body.into_data_stream(), MAX_RECORD).map(|frame| {
+        let frame = frame.map_err(|error| unavailable(RemoteError::Stream(error)))?;
+        unseal(&frame).map_err(unreadable)
     }))
-}
-
-fn take_frame(buffer: &mut BytesMut) -> Result<Option<AuditRecord>, CoordinationError> {
-    let Some(length) = buffer.first_chunk().map(|length| u32::from_be_bytes(*length)) else { return Ok(None) };
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if length > MAX_RECORD {
-        return Err(unreadable(format!("a record of {length} bytes")));
-    }
-    if buffer.len() < 4 + length {
-        return Ok(None);
-    }
-    buffer.advance(4);
-    unseal(&buffer.split_to(length)).map(Some).map_err(unreadable)
 }
 
 /// How much an error says to a person: what must be put right, which doesn't change by asking again, says more than what

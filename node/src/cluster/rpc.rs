@@ -5,8 +5,10 @@
 
 mod caller;
 mod channel;
+mod frames;
 mod refusal;
 mod server;
+mod stream;
 
 use std::sync::Arc;
 
@@ -17,11 +19,11 @@ use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use serde::{Deserialize, Serialize};
-use stint_idgen::allocator::{AuditRecord, Command, NamespaceName};
+use stint_idgen::allocator::{Command, NamespaceName};
 
 use super::codec::{CodecError, seal, unseal};
 use super::group::Group;
@@ -36,8 +38,10 @@ pub(super) use caller::{CLUSTER, FORWARDED, SECRET, SENDER, TARGET};
 pub use caller::{Caller, ClusterSecret, Incarnation};
 pub(super) use channel::{Call, put};
 pub use channel::{CallError, Channel};
+pub(super) use frames::{frame, frames};
 pub use refusal::{Refusal, RefusalKind};
 pub use server::RpcServer;
+pub(super) use stream::{AnswerFrame, CallFrame};
 
 /// The calls there are.
 pub(super) mod path {
@@ -53,6 +57,9 @@ pub(super) mod path {
     pub(crate) const ORIGIN: &str = "/allocator/origin";
     pub(crate) const AUDIT: &str = "/allocator/audit";
     pub(crate) const MEMBERS: &str = "/allocator/members";
+
+    /// Those whose calls come many to a stream.
+    pub(super) const STREAMED: [&str; 2] = [APPEND, SUBMIT];
 }
 
 /// The largest message but a snapshot, in bytes: 300 entries, each with a command of the largest size.
@@ -70,6 +77,7 @@ pub(super) struct SubmitAnswer {
     /// Where the leader is, if it was somebody else than who was asked.
     pub(super) leader: Option<String>,
     /// The reply's own encoding.
+    #[serde(with = "serde_bytes")]
     pub(super) reply: Vec<u8>,
 }
 
@@ -95,6 +103,12 @@ pub(super) struct JoinRequest {
 
 type Member = State<Arc<AllocatorMember>>;
 type Answer = Result<Bytes, Refusal>;
+
+/// Who is asked in a stream of calls, and what is said for all of them.
+struct Asked {
+    member: Arc<AllocatorMember>,
+    headers: HeaderMap,
+}
 
 /// The routes of a member.
 pub(super) fn router(member: Arc<AllocatorMember>) -> Router {
@@ -147,8 +161,12 @@ async fn admit_member(request: Request, next: Next) -> Response {
     }
 }
 
-async fn append(State(member): Member, body: Bytes) -> Answer {
-    let group = member.group_or_refusal()?;
+async fn append(State(member): Member, headers: HeaderMap, body: Body) -> Response {
+    streamed(member, headers, body, MAX_MESSAGE, append_one)
+}
+
+async fn append_one(asked: Arc<Asked>, body: Bytes) -> Answer {
+    let group = asked.group()?;
     let request = read::<AppendEntriesRequest<TypeConfig>>(&body)?;
     let appended = group.raft().append_entries(request).await;
     if appended.as_ref().is_ok_and(|appended| !matches!(appended, AppendEntriesResponse::HigherVote(_))) {
@@ -192,10 +210,14 @@ async fn join(State(member): Member, body: Bytes) -> Answer {
     Ok(Bytes::new())
 }
 
-async fn submit(State(member): Member, headers: HeaderMap, body: Bytes) -> Answer {
-    let group = member.group_or_refusal()?;
-    let command = Command::decode(&body).map_err(|error| unreadable(&error))?;
-    let (reply, leader) = if headers.contains_key(FORWARDED) {
+async fn submit(State(member): Member, headers: HeaderMap, body: Body) -> Response {
+    streamed(member, headers, body, MAX_QUESTION, submit_one)
+}
+
+async fn submit_one(asked: Arc<Asked>, command: Bytes) -> Answer {
+    let group = asked.group()?;
+    let command = Command::decode(&command).map_err(|error| unreadable(&error))?;
+    let (reply, leader) = if asked.headers.contains_key(FORWARDED) {
         (group.submit_here(command).await, None)
     } else {
         group.submit_or_forward(command).await
@@ -221,11 +243,11 @@ async fn origin(State(member): Member, body: Bytes) -> Answer {
     Ok(seal(&found).into())
 }
 
-/// Frames without end: four bytes of length, big-endian, then a record.
+/// A stream of records that has no end if it is followed.
 async fn audit(State(member): Member, body: Bytes) -> Result<Response, Refusal> {
     let AuditQuestion { after, follow } = unseal(&body).map_err(|error| unreadable(&error))?;
     let records = member.group_or_refusal()?.audit(after, follow).await.map_err(|error| coordination(&error))?;
-    let frames = records.map(|record| record.map(|record| frame(&record)));
+    let frames = records.map(|record| record.map(|record| frame(&seal(&record))));
     Ok(Response::new(Body::from_stream(frames)))
 }
 
@@ -241,6 +263,30 @@ async fn members(State(member): Member, headers: HeaderMap, body: Bytes) -> Answ
         MemberError::Refused(message) => Refusal::new(RefusalKind::Members, message),
         MemberError::Coordination(error) => coordination(&error),
     })
+}
+
+/// The answers to a stream of calls, each as `one` gives it.
+fn streamed<F>(
+    member: Arc<AllocatorMember>,
+    headers: HeaderMap,
+    body: Body,
+    max_call: usize,
+    one: fn(Arc<Asked>, Bytes) -> F,
+) -> Response
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let asked = Arc::new(Asked { member, headers });
+    Response::new(stream::answers(body, max_call, move |call| one(Arc::clone(&asked), call)))
+}
+
+impl Asked {
+    /// The group, once this node is in one. What was checked when the stream began may not hold any more: it is checked
+    /// for each call.
+    fn group(&self) -> Result<&Arc<Group>, Refusal> {
+        self.member.admit(&self.headers)?;
+        self.member.group_or_refusal()
+    }
 }
 
 impl AllocatorMember {
@@ -282,12 +328,4 @@ fn coordination(error: &CoordinationError) -> Refusal {
 
 fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).expect("a value in memory always has a JSON form").into()
-}
-
-fn frame(record: &AuditRecord) -> Bytes {
-    let record = seal(record);
-    let mut frame = BytesMut::with_capacity(4 + record.len());
-    frame.put_u32(u32::try_from(record.len()).expect("a record has some hundred bytes"));
-    frame.extend_from_slice(&record);
-    frame.freeze()
 }

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use stint_idgen::allocator::{Stamped, State};
+use stint_idgen::allocator::State;
 
 use super::audit::AuditLog;
 use super::types::{Applied, Entry, LogId, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
@@ -107,12 +107,9 @@ impl Replica {
         let applied = match payload {
             EntryPayload::Blank => Vec::new(),
             EntryPayload::Normal(Proposal(commands)) => {
-                let apply = |(place, stamped): (usize, &Stamped)| {
-                    let reply = self.state.apply(stamped);
-                    audit.observe(log_id.index, place, stamped, &reply);
-                    reply
-                };
-                commands.iter().enumerate().map(apply).collect()
+                let replies: Vec<_> = commands.iter().map(|stamped| self.state.apply(stamped)).collect();
+                audit.observe(log_id.index, &commands, &replies);
+                replies
             }
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(log_id), membership);

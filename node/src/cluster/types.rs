@@ -1,6 +1,7 @@
 //! openraft's type parameters, fixed once for this cluster.
 
 use std::fmt;
+use std::sync::Arc;
 
 use openraft::impls::TokioRuntime;
 use openraft_rt::deterministic_rng::DeterministicRng;
@@ -28,9 +29,10 @@ pub struct Member {
 
 /// Stamped commands on their way into the log, applied one after the other.
 ///
-/// A wrapper only because openraft wants entries to be printable: it prints what is small and never secret.
+/// A wrapper only because openraft wants entries to be printable: it prints what is small and never secret. Shared,
+/// because an entry is cloned for the log, for each follower and for being applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposal(pub Vec<Stamped>);
+pub struct Proposal(pub Arc<Vec<Stamped>>);
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! Changing who is in the group, and who leads it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -99,12 +100,10 @@ impl Group {
         self.admit(node_id, &hello.incarnation).await?;
         let member = Member { address: address.clone(), incarnation: hello.incarnation };
         let body = serde_json::to_vec(&JoinRequest { cluster_id: self.cluster.id.to_string() });
+        let target = Incarnation { node_id, incarnation: member.incarnation.clone() };
         let call = Call {
             path: path::JOIN,
-            headers: self
-                .peers
-                .caller()
-                .headers(Some(&Incarnation { node_id, incarnation: member.incarnation.clone() })),
+            headers: Arc::new(self.peers.caller().headers(Some(&target))),
             body: body.expect("a value in memory always has a JSON form").into(),
             deadline: JOINED_WITHIN,
             max_answer: MAX_ANSWER,

@@ -1,6 +1,8 @@
 //! Commands that come while others are being committed wait, and then go into the log together, in one entry.
 //!
-//! There is no timer: a command that finds nothing under way goes at once. Guarantees: a command is in the queue, in one
+//! There is no timer: a command that finds nothing under way goes at once. One entry is under way at a time: a second
+//! would be written while the first is replicated, but each would take half as many along, and an entry costs far more
+//! than a command. Guarantees: a command is in the queue, in one
 //! entry, or answered; who gives up while it is still in the queue knows that it was never proposed.
 
 use std::collections::VecDeque;
@@ -24,9 +26,6 @@ use super::super::types::{CommittedLeaderId, NodeId, Proposal, Raft, TypeConfig}
 use super::GroupOptions;
 use crate::metrics::RaftMetrics;
 use crate::ports::clock::Clock;
-
-/// Entries under way at a time: while one is being replicated, the next is being written.
-const FLIGHTS: usize = 2;
 
 /// The most commands in an entry.
 pub(in super::super) const MAX_COMMANDS: usize = 1_024;
@@ -94,7 +93,8 @@ pub(super) struct Proposer {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    under_way: usize,
+    /// Whether an entry is under way, and those that wait go with the next.
+    flying: bool,
     /// The ticket given last.
     ticket: u64,
 }
@@ -115,10 +115,10 @@ pub(super) struct Ticket {
 }
 
 impl Queue {
-    /// The next entry's commands; a flight that finds none has ended.
+    /// The next entry's commands; the flight that finds none has ended.
     fn take(&mut self) -> Option<Vec<Waiting>> {
-        if self.waiting.is_empty() {
-            self.under_way -= 1;
+        self.flying = !self.waiting.is_empty();
+        if !self.flying {
             return None;
         }
         let mut bytes = 0;
@@ -159,8 +159,7 @@ impl Proposer {
         queue.ticket += 1;
         let number = queue.ticket;
         queue.waiting.push_back(Waiting { ticket: number, command, bytes, answer });
-        if queue.under_way < FLIGHTS {
-            queue.under_way += 1;
+        if !mem::replace(&mut queue.flying, true) {
             drop(queue);
             tokio::spawn(self.flights.track_future(Arc::clone(self).fly()));
         }
@@ -203,7 +202,8 @@ impl Proposer {
         let began = self.clock.monotonic();
         let (responder, reply) = ProgressResponder::complete_only();
         // Appended in this term or not at all: a stamp is good only for the term it was made in.
-        let write = self.raft.write(Proposal(stamped)).with_leader(CommittedLeaderId::new(term)).responder(responder);
+        let write =
+            self.raft.write(Proposal(Arc::new(stamped))).with_leader(CommittedLeaderId::new(term)).responder(responder);
         if write.await.is_err() {
             // The core had ended before it could take the message.
             return Err(Attempt::Refused(self.stopped()));

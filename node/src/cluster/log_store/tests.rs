@@ -1,5 +1,6 @@
 //! The log: openraft's conformance suite, durability, torn writes and damaged files.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::storage::{RaftLogStorageExt, RaftStateMachine};
@@ -23,7 +24,7 @@ fn open_on(disk: &TestDisk) -> OpenLog {
 
 fn entry(term: u64, index: u64) -> Entry {
     let stamped = Stamped { at_ms: index, command: create_links() };
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal(vec![stamped])) }
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal(Arc::new(vec![stamped]))) }
 }
 
 async fn indexes(store: &mut LogStore) -> Vec<u64> {

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::super::types::{Entry, LogId, Vote};
 
-/// Flushed entries kept in memory. An entry has about 200 bytes; a snapshot is due after some thousand.
-const FLUSHED_KEPT: usize = 4_096;
+/// Flushed entries kept in memory. An entry has about 200 bytes, or 16 KiB where many commands wait.
+const FLUSHED_KEPT: usize = 1_024;
 
 /// The readers' side of the log.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! Messages come back as they were sent, and anything else is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use openraft::{EntryPayload, Membership};
 use proptest::prelude::*;
@@ -18,9 +19,12 @@ fn entries() -> Vec<Entry> {
     let stamped = Stamped { at_ms: 7, command: grant(3, 4) };
     vec![
         Entry { log_id: log_id(1, 1), payload: EntryPayload::Blank },
-        Entry { log_id: log_id(1, 2), payload: EntryPayload::Normal(Proposal(vec![stamped.clone()])) },
+        Entry { log_id: log_id(1, 2), payload: EntryPayload::Normal(Proposal(Arc::new(vec![stamped.clone()]))) },
         Entry { log_id: log_id(2, 3), payload: EntryPayload::Membership(membership) },
-        Entry { log_id: log_id(2, 4), payload: EntryPayload::Normal(Proposal(vec![stamped.clone(), stamped])) },
+        Entry {
+            log_id: log_id(2, 4),
+            payload: EntryPayload::Normal(Proposal(Arc::new(vec![stamped.clone(), stamped]))),
+        },
     ]
 }
 

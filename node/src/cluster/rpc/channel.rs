@@ -1,8 +1,11 @@
-//! The calling side: one HTTP/2 connection to one address, made when it is first needed and again when it is lost.
+//! The calling side: one HTTP/2 connection to one address, made when it is first needed and again when it is lost. On it
+//! each call is one of HTTP's, but those of which there are many each second share one for each path.
 //!
 //! Guarantees: a call ends within its deadline; an error says whether the call can have been received; a connection that
 //! swallows calls without an answer, as a cut network leaves behind, is given up instead of waited for.
 
+use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +13,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::Mutex;
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::super::transport::{Connections, Dial};
+use super::path;
 use super::refusal::{REFUSED, Refusal, RefusalKind};
+use super::stream::{CallStream, Frames};
 use crate::ports::trace::{TRACEPARENT, TraceContext};
 
 /// How long making a connection may take.
@@ -35,7 +40,7 @@ const ANSWERS_IGNORED_FOR: Duration = Duration::from_mins(10);
 const MAX_REFUSAL: usize = 4 << 10;
 
 /// Why a call has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
     /// Nobody was reached: the call was not sent.
     #[error("can't connect to {address}")]
@@ -44,7 +49,7 @@ pub enum CallError {
         address: String,
         /// Why not.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The connection broke; the call may have been received.
     #[error("the connection to {address} broke")]
@@ -53,7 +58,7 @@ pub enum CallError {
         address: String,
         /// How.
         #[source]
-        source: hyper::Error,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// No answer came in time; the call may have been received.
     #[error("{address} gave no answer within {} ms", waited.as_millis())]
@@ -103,27 +108,37 @@ impl CallError {
 /// The way to one address. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    address: Arc<str>,
+    address: Address,
     dialer: Arc<dyn Dial>,
     connections: Connections,
     open: Arc<Mutex<Option<Open>>>,
     made: Arc<AtomicU64>,
 }
 
-/// A connection that was made.
+/// Where calls go, and what is said of those that have no answer.
 #[derive(Clone, Debug)]
+pub(super) struct Address(Arc<str>);
+
+/// Sends requests on a connection.
+pub(super) type Connection = SendRequest<Either<Full<Bytes>, Frames>>;
+
+/// A connection that was made.
+#[derive(Debug)]
 struct Open {
-    sender: SendRequest<Full<Bytes>>,
+    sender: Connection,
     /// Tells connections apart.
     number: u64,
     last_answer: Instant,
+    /// The streams on it, by path.
+    streams: BTreeMap<&'static str, Arc<CallStream>>,
 }
 
 /// One call.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Call {
     pub(in super::super) path: &'static str,
-    pub(in super::super) headers: HeaderMap,
+    /// Shared, as they are the same for most calls.
+    pub(in super::super) headers: Arc<HeaderMap>,
     pub(in super::super) body: Bytes,
     /// When it is given up.
     pub(in super::super) deadline: Duration,
@@ -134,12 +149,12 @@ pub(in super::super) struct Call {
 impl Channel {
     /// The way to `address`; nothing is dialled yet.
     pub fn new(address: &str, dialer: Arc<dyn Dial>, connections: Connections) -> Self {
-        Self { address: address.into(), dialer, connections, open: Arc::default(), made: Arc::default() }
+        Self { address: Address(address.into()), dialer, connections, open: Arc::default(), made: Arc::default() }
     }
 
     /// Where it leads.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.address.0
     }
 
     /// Sends a call and reads its whole answer.
@@ -147,82 +162,81 @@ impl Channel {
         let (waited, max_answer) = (call.deadline, call.max_answer);
         let mut used = None;
         let answered = tokio::time::timeout(waited, async {
+            if path::STREAMED.contains(&call.path) {
+                let body = call.body.clone();
+                return self.stream(call, &mut used).await?.call(body).await;
+            }
             let response = self.send(call, &mut used).await?;
-            self.read(response, max_answer).await
+            self.address.read(response, max_answer).await
         });
-        let answer = answered.await.unwrap_or_else(|_| Err(self.silent(waited)));
+        let answer = answered.await.unwrap_or_else(|_| Err(self.address.silent(waited)));
         self.note(used, &answer).await;
         answer
     }
 
     /// Sends a call whose answer is a stream without end: only its beginning has a deadline.
     pub(in super::super) async fn open_stream(&self, call: Call) -> Result<Incoming, CallError> {
-        let (waited, max_answer) = (call.deadline, call.max_answer);
+        let waited = call.deadline;
         let mut used = None;
         let response = tokio::time::timeout(waited, self.send(call, &mut used));
-        let response = response.await.unwrap_or_else(|_| Err(self.silent(waited)))?;
-        if response.status() == StatusCode::OK {
-            return Ok(response.into_body());
-        }
-        Err(self.read(response, max_answer).await.err().unwrap_or_else(|| self.unreadable("it has no status")))
+        self.address.body_of(response.await.unwrap_or_else(|_| Err(self.address.silent(waited)))?).await
     }
 
     async fn send(&self, call: Call, used: &mut Option<u64>) -> Result<Response<Incoming>, CallError> {
-        let mut request = Request::new(Full::new(call.body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = http::Uri::builder()
-            .scheme("http")
-            .authority(&*self.address)
-            .path_and_query(call.path)
-            .build()
-            .map_err(|error| self.not_dialled(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        *request.headers_mut() = call.headers;
+        let mut headers = HeaderMap::clone(&call.headers);
         if let Some(trace) = TraceContext::current() {
-            put(request.headers_mut(), TRACEPARENT, &trace.to_string());
+            put(&mut headers, TRACEPARENT, &trace.to_string());
         }
-        let mut open = self.connect().await?;
+        let request = self.address.request(call.path, headers, Either::Left(Full::new(call.body)))?;
+        let open = self.connect().await?;
         *used = Some(open.number);
-        open.sender.send_request(request).await.map_err(|source| self.broken(source))
+        let mut sender = open.sender.clone();
+        drop(open);
+        sender.send_request(request).await.map_err(|error| self.address.broken(error))
     }
 
-    async fn read(&self, response: Response<Incoming>, max_answer: usize) -> Result<Bytes, CallError> {
-        let status = response.status();
-        let word = response.headers().get(REFUSED).and_then(|word| word.to_str().ok()).and_then(RefusalKind::of);
-        let limit = if status == StatusCode::OK { max_answer } else { MAX_REFUSAL };
-        let body = Limited::new(response.into_body(), limit).collect().await;
-        let body = body.map_err(|error| self.unreadable(&error.to_string()))?.to_bytes();
-        match (status, word) {
-            (StatusCode::OK, None) => Ok(body),
-            (_, Some(kind)) => {
-                let refusal = Refusal::new(kind, String::from_utf8_lossy(&body).trim_end());
-                Err(CallError::Refused { address: self.address.to_string(), refusal })
-            }
-            (status, None) => Err(self.unreadable(&format!("it has the status {status}; is this an allocator?"))),
+    /// The stream on which this call can go: the one there is, or a new one.
+    async fn stream(&self, call: Call, used: &mut Option<u64>) -> Result<Arc<CallStream>, CallError> {
+        let mut open = self.connect().await?;
+        *used = Some(open.number);
+        if let Some(stream) = open.streams.get(call.path).filter(|stream| stream.takes(&call.headers)) {
+            return Ok(Arc::clone(stream));
         }
+        let path = call.path;
+        let stream = Arc::new(CallStream::open(&self.address, &self.connections, &mut open.sender, call)?);
+        open.streams.insert(path, Arc::clone(&stream));
+        Ok(stream)
+    }
+
+    /// How many calls wait on streams.
+    #[cfg(test)]
+    pub(super) async fn waiting(&self) -> usize {
+        let open = self.open.lock().await;
+        open.iter().flat_map(|open| open.streams.values()).map(|stream| stream.waiting()).sum()
     }
 
     /// The connection at hand, or a new one. Whoever comes while one is being made waits for it.
-    async fn connect(&self) -> Result<Open, CallError> {
-        let mut open = self.open.lock().await;
-        if let Some(open) = open.as_ref().filter(|open| !open.sender.is_closed()) {
-            return Ok(open.clone());
-        }
+    async fn connect(&self) -> Result<MappedMutexGuard<'_, Open>, CallError> {
+        let open = self.open.lock().await;
+        let mut open = match MutexGuard::try_map(open, |open| open.as_mut().filter(|open| !open.sender.is_closed())) {
+            Ok(open) => return Ok(open),
+            Err(open) => open,
+        };
         *open = None;
-        let dialled = tokio::time::timeout(DIALLED_WITHIN, self.dialer.dial(&self.address));
+        let dialled = tokio::time::timeout(DIALLED_WITHIN, self.dialer.dial(&self.address.0));
         let stream = dialled.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let stream = TokioIo::new(stream.map_err(|source| self.not_dialled(source))?);
+        let stream = TokioIo::new(stream.map_err(|source| self.address.not_dialled(source))?);
         let mut http = Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new()).reset_stream_duration(ANSWERS_IGNORED_FOR);
         let handshake = http.handshake(stream).await;
-        let (sender, connection) = handshake.map_err(|source| self.broken(source))?;
+        let (sender, connection) = handshake.map_err(|error| self.address.broken(error))?;
         self.connections.spawn(async move {
             // How it ended is told to the calls that were on it.
             let _ = connection.await;
         });
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let made = Open { sender, number, last_answer: Instant::now() };
-        *open = Some(made.clone());
-        Ok(made)
+        let made = Open { sender, number, last_answer: Instant::now(), streams: BTreeMap::new() };
+        Ok(MutexGuard::map(open, |open| open.insert(made)))
     }
 
     /// Takes note of how a call on a connection went.
@@ -236,21 +250,61 @@ impl Channel {
             _ => current.last_answer = Instant::now(),
         }
     }
+}
 
-    fn not_dialled(&self, source: io::Error) -> CallError {
-        CallError::Dial { address: self.address.to_string(), source }
+impl Address {
+    pub(super) fn request<B>(&self, path: &'static str, headers: HeaderMap, body: B) -> Result<Request<B>, CallError> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = http::Uri::builder()
+            .scheme("http")
+            .authority(&*self.0)
+            .path_and_query(path)
+            .build()
+            .map_err(|error| self.not_dialled(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 
-    fn broken(&self, source: hyper::Error) -> CallError {
-        CallError::Broken { address: self.address.to_string(), source }
+    /// The body of an answer that is a stream, unless it is a refusal.
+    pub(super) async fn body_of(&self, response: Response<Incoming>) -> Result<Incoming, CallError> {
+        if response.status() == StatusCode::OK {
+            return Ok(response.into_body());
+        }
+        Err(self.read(response, MAX_REFUSAL).await.err().unwrap_or_else(|| self.unreadable("it has no status")))
+    }
+
+    async fn read(&self, response: Response<Incoming>, max_answer: usize) -> Result<Bytes, CallError> {
+        let status = response.status();
+        let word = response.headers().get(REFUSED).and_then(|word| word.to_str().ok()).and_then(RefusalKind::of);
+        let limit = if status == StatusCode::OK { max_answer } else { MAX_REFUSAL };
+        let body = Limited::new(response.into_body(), limit).collect().await;
+        let body = body.map_err(|error| self.unreadable(&error.to_string()))?.to_bytes();
+        match (status, word) {
+            (StatusCode::OK, None) => Ok(body),
+            (_, Some(kind)) => Err(self.refused(Refusal::new(kind, String::from_utf8_lossy(&body).trim_end()))),
+            (status, None) => Err(self.unreadable(&format!("it has the status {status}; is this an allocator?"))),
+        }
+    }
+
+    fn not_dialled(&self, source: io::Error) -> CallError {
+        CallError::Dial { address: self.0.to_string(), source: Arc::new(source) }
+    }
+
+    pub(super) fn broken(&self, error: impl Error + Send + Sync + 'static) -> CallError {
+        CallError::Broken { address: self.0.to_string(), source: Arc::new(error) }
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) -> CallError {
+        CallError::Refused { address: self.0.to_string(), refusal }
     }
 
     fn silent(&self, waited: Duration) -> CallError {
-        CallError::Silent { address: self.address.to_string(), waited }
+        CallError::Silent { address: self.0.to_string(), waited }
     }
 
-    fn unreadable(&self, problem: &str) -> CallError {
-        CallError::Answer { address: self.address.to_string(), problem: problem.to_owned() }
+    pub(super) fn unreadable(&self, problem: &str) -> CallError {
+        CallError::Answer { address: self.0.to_string(), problem: problem.to_owned() }
     }
 }
 

@@ -27,7 +27,7 @@ fn replica() -> StateMachine {
 }
 
 async fn apply(state: &mut StateMachine, index: u64, command: Command) {
-    let payload = EntryPayload::Normal(Proposal(vec![Stamped { at_ms: 1_000 + index, command }]));
+    let payload = EntryPayload::Normal(Proposal(Arc::new(vec![Stamped { at_ms: 1_000 + index, command }])));
     let entry = Entry { log_id: log_id(1, index), payload };
     state.apply(futures_util::stream::iter([Ok((entry, None))])).await.unwrap();
 }
