@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::lifecycle::Readiness;
-use crate::metrics::Registry;
+use crate::metrics::{AdminMetrics, Registry};
 use crate::service::health::Health;
 use crate::telemetry::LogLevel;
 
@@ -16,6 +16,8 @@ use crate::telemetry::LogLevel;
 pub struct Admin {
     /// The metrics.
     pub registry: Registry,
+    /// What this port says of the node in the metrics.
+    pub metrics: AdminMetrics,
     /// Whether the node does its work.
     pub health: Health,
     /// Whether the node is on its way out.
@@ -36,6 +38,8 @@ pub fn router(admin: Admin) -> Router {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let (missing, _) = admin.look().await;
+    admin.metrics.ready.set(if missing.is_empty() { 1.0 } else { 0.0 });
     ([(header::CONTENT_TYPE, text)], admin.registry.render()).into_response()
 }
 
@@ -47,18 +51,26 @@ async fn livez() -> &'static str {
 /// 200 when requests are welcome, with a line for each thing worth knowing; otherwise 503 and a line for each thing that
 /// is missing.
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
-    let (mut missing, mut notes) = (Vec::new(), Vec::new());
-    if admin.readiness.is_stopping() {
-        missing.push("stopping\n".to_owned());
-    }
-    for check in admin.health.check().await {
-        missing.extend(check.problem.map(|problem| format!("{}: {problem}\n", check.name)));
-        notes.extend(check.note.map(|note| format!("{}: {note}\n", check.name)));
-    }
+    let (missing, notes) = admin.look().await;
     if missing.is_empty() {
         (StatusCode::OK, format!("ok\n{}", notes.concat()))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, missing.concat())
+    }
+}
+
+impl Admin {
+    /// A line for each thing that is missing, and one for each that is worth knowing.
+    async fn look(&self) -> (Vec<String>, Vec<String>) {
+        let (mut missing, mut notes) = (Vec::new(), Vec::new());
+        if self.readiness.is_stopping() {
+            missing.push("stopping\n".to_owned());
+        }
+        for check in self.health.check().await {
+            missing.extend(check.problem.map(|problem| format!("{}: {problem}\n", check.name)));
+            notes.extend(check.note.map(|note| format!("{}: {note}\n", check.name)));
+        }
+        (missing, notes)
     }
 }
 

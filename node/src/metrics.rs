@@ -3,6 +3,7 @@
 //! Each node has a registry of its own (no global recorder), so that several can live in one test process. Handles are
 //! registered once and kept: a look-up per request would cost more than counting.
 
+mod admin;
 mod cache;
 mod clicks;
 mod database;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+pub use admin::AdminMetrics;
 pub use cache::{CacheMetrics, CacheReads};
 pub use clicks::ClickMetrics;
 pub use database::DatabaseMetrics;

@@ -36,25 +36,20 @@ pub(crate) async fn measure() -> Result<()> {
     let (half, full) = (run(500).await?, run(1_000).await?);
     let each = (full.cpu - half.cpu) / 500.0;
     println!(
-        "one more holder: {:.3} commands/s, {:.3} ms of CPU a second over all three members",
-        (full.mean() - half.mean()) / 500.0,
+        "one more holder: {:.3} grants/s, {:.3} ms of CPU a second over all three members",
+        (full.grants - half.grants) / 500.0,
         each * 1_000.0
     );
     Ok(())
 }
 
 struct Run {
-    /// Commands (grants and reports) a second, by window.
-    commands: Vec<f64>,
+    /// Grants a second.
+    grants: f64,
+    /// Log entries a second, by window. Grants and reports that come together share them.
+    entries: Vec<f64>,
     /// CPU seconds a second, over all members.
     cpu: f64,
-}
-
-impl Run {
-    /// Holders that began together ask together: the rate comes in waves, of which the mean is what counts.
-    fn mean(&self) -> f64 {
-        self.commands.iter().sum::<f64>() / to_f64(self.commands.len())
-    }
 }
 
 async fn run(count: usize) -> Result<Run> {
@@ -111,19 +106,21 @@ async fn observe(servers: &Servers, registry: &Registry) -> Result<Observed> {
     let watcher = allocator(servers);
     let index = async || anyhow::Ok(watcher.status().await?.last_log_index.context("a log")?);
     let (began, cpu, drawn) = (Instant::now(), servers.cpu_seconds()?, counted(registry, "stint_ids_issued_total")?);
-    let (mut commands, mut before) = (Vec::new(), index().await?);
+    let granted = counted(registry, "stint_id_refill_duration_seconds_count")?;
+    let (mut entries, mut before) = (Vec::new(), index().await?);
     for _ in 0..WINDOWS {
         let window = Instant::now();
         sleep(WINDOW).await;
         let now = index().await?;
-        commands.push(to_f64(usize::try_from(now - before)?) / window.elapsed().as_secs_f64());
+        entries.push(to_f64(usize::try_from(now - before)?) / window.elapsed().as_secs_f64());
         before = now;
     }
     let took = began.elapsed().as_secs_f64();
     let cpu = (servers.cpu_seconds()? - cpu) / took;
     let ids_per_second = (counted(registry, "stint_ids_issued_total")? - drawn) / took;
+    let grants = (counted(registry, "stint_id_refill_duration_seconds_count")? - granted) / took;
     let stalls = format!("{:.0}", counted(registry, "stint_id_stalls_total")?);
-    Ok(Observed { run: Run { commands, cpu }, ids_per_second, stalls })
+    Ok(Observed { run: Run { grants, entries, cpu }, ids_per_second, stalls })
 }
 
 /// The sum of a counter over its labels.
@@ -134,12 +131,12 @@ fn counted(registry: &Registry, name: &str) -> Result<f64> {
 }
 
 fn print(count: usize, observed: &Observed) {
-    let rates: Vec<_> = observed.run.commands.iter().map(|rate| format!("{rate:.0}")).collect();
+    let rates: Vec<_> = observed.run.entries.iter().map(|rate| format!("{rate:.0}")).collect();
     println!(
-        "{count} holders draw {:.0} ids/s: {:.0} commands/s ({} by {} s), members use {:.3} CPU seconds a second, {} stalls (while \
-         the first blocks come)",
+        "{count} holders draw {:.0} ids/s: {:.0} grants/s, log entries/s {} (by {} s), members use {:.3} CPU seconds a second, \
+         {} stalls (while the first blocks come)",
         observed.ids_per_second,
-        observed.run.mean(),
+        observed.run.grants,
         rates.join(" "),
         WINDOW.as_secs(),
         observed.run.cpu,

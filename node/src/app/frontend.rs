@@ -11,7 +11,7 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::http::server::{Server, ServerLimits, bind};
 use crate::lifecycle::{Readiness, Tasks, raise_open_files};
-use crate::metrics::Registry;
+use crate::metrics::{AdminMetrics, Registry};
 use crate::ports::spawn::Spawn;
 use crate::service::health::Health;
 
@@ -84,6 +84,7 @@ impl Frontend {
     ) -> anyhow::Result<SocketAddr> {
         let admin = Admin {
             registry: registry.clone(),
+            metrics: AdminMetrics::new(registry),
             health,
             readiness: self.readiness.clone(),
             log_level: around.log_level.clone(),

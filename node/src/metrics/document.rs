@@ -8,8 +8,8 @@ use stint_idgen::Lane;
 use stint_idgen::allocator::NamespaceName;
 
 use super::{
-    CacheMetrics, ClickMetrics, DatabaseMetrics, FallbackMetrics, HttpMetrics, IdMetrics, LinkMetrics, Method,
-    RaftMetrics, Registry, RegistryError, SnowflakeMetrics,
+    AdminMetrics, CacheMetrics, ClickMetrics, DatabaseMetrics, FallbackMetrics, HttpMetrics, IdMetrics, LinkMetrics,
+    Method, RaftMetrics, Registry, RegistryError, SnowflakeMetrics,
 };
 
 const HEAD: &str = "# Metrics
@@ -55,6 +55,7 @@ fn register_all(registry: &Registry) {
     let http = HttpMetrics::new(registry);
     http.count("/{code}", Method("GET"), 302);
     http.time("/{code}", Duration::ZERO);
+    let _ = AdminMetrics::new(registry);
     let _ = (LinkMetrics::new(registry), ClickMetrics::new(registry));
     let _ = (CacheMetrics::new(registry), SnowflakeMetrics::new(registry));
     let ids = IdMetrics::new(registry, "raft");

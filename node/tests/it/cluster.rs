@@ -98,8 +98,11 @@ async fn without_a_quorum_draws_go_on_with_the_ids_at_hand_then_wait_and_go_on_b
     }
     let ready = admin.get("/readyz").await;
     assert!(ready.status == 503 && ready.text().contains("no ids of `orders` are at hand"), "{ready:?}");
-    let alone = cluster.node(3).admin_client().get("/readyz").await;
-    assert_eq!((alone.status.as_u16(), alone.text()), (503, "allocator: the allocator has no leader: no new ids\n"));
+    let alone = cluster.node(3).admin_client();
+    let ready = alone.get("/readyz").await;
+    assert_eq!((ready.status.as_u16(), ready.text()), (503, "allocator: the allocator has no leader: no new ids\n"));
+    let metrics = alone.get("/metrics").await;
+    assert!(metrics.text().lines().any(|line| line == "stint_ready 0"), "{}", metrics.text());
 
     cluster.start(1, &[]).await;
     eventually("draws go on", || async { client.post("/api/v1/ids", &one).await.status == 200 }).await;

@@ -32,6 +32,7 @@ async fn metrics_count_requests_links_and_ids_without_codes_or_urls() {
         "stint_links_created_total{outcome=\"created\"} 2",
         "stint_ids_issued_total{namespace=\"links\",source=\"raft\"} 1",
         "stint_build_info{version=\"0.1.0\"} 1",
+        "stint_ready 1",
     ] {
         assert!(metrics.text().lines().any(|found| found == line), "{line} is not in\n{}", metrics.text());
     }
