@@ -1,15 +1,21 @@
 //! The admin port: metrics, liveness, readiness, log level. For operators and their machines, never for the public.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::time::timeout;
 
 use crate::lifecycle::Readiness;
 use crate::metrics::{AdminMetrics, Registry};
 use crate::service::health::Health;
 use crate::telemetry::LogLevel;
+
+/// How long the metrics wait for the node to say whether it is ready; a node that takes longer is not.
+const LOOKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the admin port shows.
 #[derive(Clone, Debug)]
@@ -38,8 +44,8 @@ pub fn router(admin: Admin) -> Router {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    let (missing, _) = admin.look().await;
-    admin.metrics.ready.set(if missing.is_empty() { 1.0 } else { 0.0 });
+    let ready = timeout(LOOKED_WITHIN, admin.look()).await.is_ok_and(|(missing, _)| missing.is_empty());
+    admin.metrics.ready.set(if ready { 1.0 } else { 0.0 });
     ([(header::CONTENT_TYPE, text)], admin.registry.render()).into_response()
 }
 

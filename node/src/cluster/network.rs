@@ -17,7 +17,7 @@ use openraft::raft::{
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
 use super::message::{Message, SnapshotRequest};
-use super::rpc::{Call, CallError, Caller, Channel, FORWARDED, Incarnation, path, put};
+use super::rpc::{Call, CallError, Caller, Channel, FORWARDED, Incarnation, MAX_SMALL_APPEND, path, put};
 use super::transport::{Connections, Dial};
 use super::types::{Member, NodeId, Snapshot, TypeConfig};
 
@@ -134,8 +134,11 @@ impl Peer {
         request: &Q,
         deadline: Duration,
     ) -> Result<A, RPCError<TypeConfig>> {
-        let answer =
-            self.call(path, request.encode(), deadline, MAX_ANSWER).await.map_err(|error| rpc_error(&error))?;
+        let request = request.encode();
+        // A large one may be given up half sent, and holds up nothing.
+        let small = path == path::APPEND && request.len() <= MAX_SMALL_APPEND;
+        let path = if small { path::APPENDS } else { path };
+        let answer = self.call(path, request, deadline, MAX_ANSWER).await.map_err(|error| rpc_error(&error))?;
         A::decode(&answer).map_err(|error| NetworkError::new(&error).into())
     }
 }

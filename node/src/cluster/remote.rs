@@ -189,7 +189,7 @@ impl Allocator for RemoteAllocator {
     }
 
     async fn submit(&self, command: Command) -> Result<Reply, CoordinationError> {
-        let answer = self.ask(path::SUBMIT, command.encode().into(), MAX_REPLY, self.patience).await?;
+        let answer = self.ask(path::SUBMITS, command.encode().into(), MAX_REPLY, self.patience).await?;
         let answer: SubmitAnswer = unseal(&answer).map_err(unreadable)?;
         self.meet(&answer.cluster_id)?;
         if let Some(leader) = &answer.leader {

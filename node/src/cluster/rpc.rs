@@ -1,7 +1,7 @@
 //! The allocators' RPC over HTTP/2: what members say to each other, and what holders and operators ask.
 //!
-//! Every call is checked before its body is read: the secret, the cluster, that it is meant for this data directory, and
-//! that its sender is who the membership says it is. A refusal is one sentence.
+//! Every call is checked before it is read, in a stream again before it is worked on: the secret, the cluster, that it is
+//! meant for this data directory, and that its sender is who the membership says it is. A refusal is one sentence.
 
 mod caller;
 mod channel;
@@ -46,24 +46,27 @@ pub(super) use stream::{AnswerFrame, CallFrame};
 /// The calls there are.
 pub(super) mod path {
     pub(crate) const APPEND: &str = "/raft/append";
+    pub(crate) const APPENDS: &str = "/raft/appends";
     pub(crate) const VOTE: &str = "/raft/vote";
     pub(crate) const PRE_VOTE: &str = "/raft/pre-vote";
     pub(crate) const SNAPSHOT: &str = "/raft/snapshot";
     pub(crate) const TRANSFER: &str = "/raft/transfer";
     pub(crate) const HELLO: &str = "/member/hello";
     pub(crate) const JOIN: &str = "/member/join";
-    pub(crate) const SUBMIT: &str = "/allocator/submit";
+    pub(crate) const SUBMITS: &str = "/allocator/submits";
     pub(crate) const STATUS: &str = "/allocator/status";
     pub(crate) const ORIGIN: &str = "/allocator/origin";
     pub(crate) const AUDIT: &str = "/allocator/audit";
     pub(crate) const MEMBERS: &str = "/allocator/members";
 
     /// Those whose calls come many to a stream.
-    pub(super) const STREAMED: [&str; 2] = [APPEND, SUBMIT];
+    pub(super) const STREAMED: [&str; 2] = [APPENDS, SUBMITS];
 }
 
 /// The largest message but a snapshot, in bytes: 300 entries, each with a command of the largest size.
 const MAX_MESSAGE: usize = 8 << 20;
+/// The largest append that goes with others in a stream, where it may hold up a heartbeat: some entries of many commands.
+pub(super) const MAX_SMALL_APPEND: usize = 64 << 10;
 /// The largest snapshot, in bytes: several times a state at all its bounds.
 const MAX_SNAPSHOT: usize = 256 << 20;
 /// The largest command or question, in bytes.
@@ -115,7 +118,7 @@ pub(super) fn router(member: Arc<AllocatorMember>) -> Router {
     let questions = Router::new()
         .route(path::HELLO, post(hello))
         .route(path::JOIN, post(join))
-        .route(path::SUBMIT, post(submit))
+        .route(path::SUBMITS, post(submits))
         .route(path::STATUS, post(status))
         .route(path::ORIGIN, post(origin))
         .route(path::AUDIT, post(audit))
@@ -123,6 +126,7 @@ pub(super) fn router(member: Arc<AllocatorMember>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_QUESTION));
     let raft = Router::new()
         .route(path::APPEND, post(append))
+        .route(path::APPENDS, post(appends))
         .route(path::VOTE, post(vote))
         .route(path::PRE_VOTE, post(pre_vote))
         .route(path::TRANSFER, post(transfer))
@@ -161,13 +165,22 @@ async fn admit_member(request: Request, next: Next) -> Response {
     }
 }
 
-async fn append(State(member): Member, headers: HeaderMap, body: Body) -> Response {
-    streamed(member, headers, body, MAX_MESSAGE, append_one)
+async fn append(State(member): Member, body: Bytes) -> Answer {
+    take_in(member.group_or_refusal()?, body).await
 }
 
-async fn append_one(asked: Arc<Asked>, body: Bytes) -> Answer {
-    let group = asked.group()?;
+async fn appends(State(member): Member, headers: HeaderMap, body: Body) -> Response {
+    streamed(member, headers, body, MAX_SMALL_APPEND, append_small)
+}
+
+async fn append_small(asked: Arc<Asked>, body: Bytes) -> Answer {
+    take_in(asked.group()?, body).await
+}
+
+async fn take_in(group: &Group, body: Bytes) -> Answer {
     let request = read::<AppendEntriesRequest<TypeConfig>>(&body)?;
+    // It may have megabytes, and the disk takes its time.
+    drop(body);
     let appended = group.raft().append_entries(request).await;
     if appended.as_ref().is_ok_and(|appended| !matches!(appended, AppendEntriesResponse::HigherVote(_))) {
         group.hear_leader();
@@ -210,11 +223,11 @@ async fn join(State(member): Member, body: Bytes) -> Answer {
     Ok(Bytes::new())
 }
 
-async fn submit(State(member): Member, headers: HeaderMap, body: Body) -> Response {
-    streamed(member, headers, body, MAX_QUESTION, submit_one)
+async fn submits(State(member): Member, headers: HeaderMap, body: Body) -> Response {
+    streamed(member, headers, body, MAX_QUESTION, submit)
 }
 
-async fn submit_one(asked: Arc<Asked>, command: Bytes) -> Answer {
+async fn submit(asked: Arc<Asked>, command: Bytes) -> Answer {
     let group = asked.group()?;
     let command = Command::decode(&command).map_err(|error| unreadable(&error))?;
     let (reply, leader) = if asked.headers.contains_key(FORWARDED) {
@@ -284,7 +297,7 @@ impl Asked {
     /// The group, once this node is in one. What was checked when the stream began may not hold any more: it is checked
     /// for each call.
     fn group(&self) -> Result<&Arc<Group>, Refusal> {
-        self.member.admit(&self.headers)?;
+        self.member.admit(&self.headers).inspect_err(|refusal| tracing::warn!(%refusal, "a call was refused"))?;
         self.member.group_or_refusal()
     }
 }

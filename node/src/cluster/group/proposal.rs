@@ -43,7 +43,7 @@ impl Group {
             let left = self.submit_timeout.saturating_sub(began.elapsed());
             let peer = self.peers.peer(leader, &member);
             let call = tokio::select! {
-                answer = peer.call(path::SUBMIT, command.encode(), left, MAX_REPLY) => answer,
+                answer = peer.call(path::SUBMITS, command.encode(), left, MAX_REPLY) => answer,
                 () = self.replaced(leader) => {
                     // A leader that hangs or is cut off would be waited for much longer than its election took.
                     tracing::debug!(leader, "another member leads: forwarding again");

@@ -7,10 +7,12 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
@@ -178,8 +180,13 @@ impl Proposer {
         while let Some(taken) = self.take() {
             let (commands, answers): (Vec<_>, Vec<_>) =
                 taken.into_iter().map(|waiting| (waiting.command, waiting.answer)).unzip();
-            let committed = tokio::time::timeout(self.submit_timeout, self.commit(commands)).await;
-            let replies = committed.unwrap_or(Err(Attempt::Unknown(ProposalError::Deadline(self.submit_timeout))));
+            // Those who come later must not wait for a flight that has crashed.
+            let committing = AssertUnwindSafe(self.commit(commands)).catch_unwind();
+            let committed = tokio::time::timeout(self.submit_timeout, committing).await;
+            let replies = match committed {
+                Ok(replies) => replies.unwrap_or(Err(Attempt::Unknown(ProposalError::NoReply))),
+                Err(_) => Err(Attempt::Unknown(ProposalError::Deadline(self.submit_timeout))),
+            };
             // Who has gone away needs no answer.
             match replies {
                 Ok(replies) if replies.len() == answers.len() => {

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::super::types::{Entry, LogId, Vote};
 
-/// Flushed entries kept in memory. An entry has about 200 bytes, or 16 KiB where many commands wait.
-const FLUSHED_KEPT: usize = 1_024;
+/// Flushed entries kept in memory. One takes some hundred bytes, or up to 200 KiB where its 16 KiB are many commands.
+const FLUSHED_KEPT: usize = 256;
 
 /// The readers' side of the log.
 #[derive(Debug, Default)]

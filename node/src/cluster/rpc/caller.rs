@@ -82,6 +82,8 @@ impl Caller {
         let mut headers = HeaderMap::with_capacity(5);
         if let Some(secret) = &self.secret {
             put(&mut headers, SECRET, &secret.0);
+            // Not to be printed, wherever the headers are.
+            headers.get_mut(SECRET).expect("it was put there").set_sensitive(true);
         }
         if let Some(cluster) = self.cluster_id.as_deref().filter(|id| is_identity(id)) {
             put(&mut headers, CLUSTER, cluster);

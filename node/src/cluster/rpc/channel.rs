@@ -1,5 +1,5 @@
-//! The calling side: one HTTP/2 connection to one address, made when it is first needed and again when it is lost. On it
-//! each call is one of HTTP's, but those of which there are many each second share one for each path.
+//! The calling side: one HTTP/2 connection to one address, made when it is first needed and again when it is lost.
+//! Commands and small appends share one call for each path; all others have their own.
 //!
 //! Guarantees: a call ends within its deadline; an error says whether the call can have been received; a connection that
 //! swallows calls without an answer, as a cut network leaves behind, is given up instead of waited for.
@@ -164,7 +164,7 @@ impl Channel {
         let answered = tokio::time::timeout(waited, async {
             if path::STREAMED.contains(&call.path) {
                 let body = call.body.clone();
-                return self.stream(call, &mut used).await?.call(body).await;
+                return self.stream(call, &mut used).await?.call(body, waited).await;
             }
             let response = self.send(call, &mut used).await?;
             self.address.read(response, max_answer).await

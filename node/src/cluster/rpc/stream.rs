@@ -1,8 +1,9 @@
 //! Many calls in one that doesn't end: each is a frame of its body, and each answer a frame of the answer's.
 //!
 //! HTTP/2 takes several times as long for the headers, the stream and the tasks of a call as the allocator takes for a
-//! grant, so commands and entries go this way. Guarantees: a call that waits when the stream ends hears how it ended; a stream that
-//! nobody waits for and nobody will use again ends.
+//! grant, so commands and small appends go this way. Guarantees: a call that waits when the stream ends hears how it ended;
+//! a call that is given up leaves the queue, or is worked on no longer than its caller waited; calls that are too many are
+//! refused, never left unread, which would hold up all others on the connection.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,6 +13,7 @@ use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -21,7 +23,8 @@ use http_body_util::{BodyExt, Either};
 use hyper::body::{Frame, Incoming};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::super::codec::{seal, unseal};
@@ -32,15 +35,19 @@ use super::frames::{frame, frames};
 use super::refusal::{Refusal, RefusalKind};
 use crate::ports::trace::TraceContext;
 
-/// Calls of one stream that are worked on at the same time; more wait in the connection.
+/// Calls of one stream that are worked on at the same time; more are refused.
 const MAX_AT_ONCE: usize = 1_024;
 /// Bytes of a frame besides the call's body or its answer's: a number and a trace, or the sentence of a refusal.
 const MAX_AROUND: usize = 4 << 10;
+
+const ANSWERED: &str = "whoever takes the sender out sends an answer";
 
 /// A call in a stream.
 #[derive(Serialize, Deserialize)]
 pub(in super::super) struct CallFrame {
     number: u64,
+    /// How long its caller waits, in milliseconds.
+    within_ms: u64,
     traceparent: Option<String>,
     #[serde(with = "serde_bytes")]
     body: Vec<u8>,
@@ -104,7 +111,8 @@ impl CallStream {
         connection: &mut Connection,
         call: Call,
     ) -> Result<Self, CallError> {
-        let (frames, body) = mpsc::channel(MAX_AT_ONCE);
+        // Whoever gives up while the connection takes no more leaves nothing in a queue.
+        let (frames, body) = mpsc::channel(1);
         let (waiting, stop) = (Arc::default(), CancellationToken::new());
         let request = address.request(call.path, HeaderMap::clone(&call.headers), Either::Right(Frames(body)))?;
         let response = connection.send_request(request);
@@ -132,15 +140,20 @@ impl CallStream {
     }
 
     /// Sends a call's body and waits for its answer.
-    pub(super) async fn call(&self, body: Bytes) -> Result<Bytes, CallError> {
-        let (sender, answer) = oneshot::channel();
+    pub(super) async fn call(&self, body: Bytes, within: Duration) -> Result<Bytes, CallError> {
+        let (sender, mut answer) = oneshot::channel();
         let number = lock(&self.waiting).enter(sender)?;
         let _place = Place { waiting: &self.waiting, number };
         let traceparent = TraceContext::current().map(|trace| trace.to_string());
-        let call = CallFrame { number, traceparent, body: body.into() };
-        // Where the stream has ended, that is the answer.
-        let _ = self.frames.send(frame(&seal(&call))).await;
-        answer.await.expect("whoever takes the sender out sends an answer")
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let call = frame(&seal(&CallFrame { number, within_ms, traceparent, body: body.into() }));
+        tokio::select! {
+            // Where the stream has ended, that is the answer.
+            biased;
+            answer = &mut answer => return answer.expect(ANSWERED),
+            _ = self.frames.send(call) => {}
+        }
+        answer.await.expect(ANSWERED)
     }
 }
 
@@ -229,23 +242,39 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     let calls = frames(body.into_data_stream(), max_call + MAX_AROUND);
+    let places = Arc::new(Semaphore::new(MAX_AT_ONCE));
     let answers = calls.map(move |call| {
-        let CallFrame { number, traceparent, body } = unseal(&call?)?;
-        if body.len() > max_call {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a call of {} bytes", body.len())));
-        }
-        let answering = answer(body.into());
+        let CallFrame { number, within_ms, traceparent, body } = unseal(&call?)?;
+        let answering = if body.len() > max_call {
+            let message = format!("the message has {} bytes: {max_call} at most", body.len());
+            Err(Refusal::new(RefusalKind::Message, message))
+        } else if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            Ok((place, answer(body.into())))
+        } else {
+            Err(Refusal::new(RefusalKind::Unavailable, format!("{MAX_AT_ONCE} calls of one caller wait already")))
+        };
         Ok(async move {
-            let answer = match traceparent.as_deref().and_then(TraceContext::parse) {
-                Some(trace) => trace.scope(answering).await,
-                None => answering.await,
+            let answer = match answering {
+                Ok((_place, answering)) => {
+                    let answering = async {
+                        match traceparent.as_deref().and_then(TraceContext::parse) {
+                            Some(trace) => trace.scope(answering).await,
+                            None => answering.await,
+                        }
+                    };
+                    // Nobody waits any longer: what it answers is not heard.
+                    let late = |_| Err(Refusal::new(RefusalKind::Unknown, format!("not done within {within_ms} ms")));
+                    timeout(Duration::from_millis(within_ms), answering).await.unwrap_or_else(late)
+                }
+                Err(refusal) => Err(refusal),
             };
             let refused = |Refusal { kind, message }| RefusalFrame { kind: kind.word().to_owned(), message };
             let answer = answer.map(ByteBuf::from).map_err(refused);
             Ok::<_, io::Error>(frame(&seal(&AnswerFrame { number, answer })))
         })
     });
-    Body::from_stream(answers.try_buffer_unordered(MAX_AT_ONCE))
+    // Refusals are ready at once.
+    Body::from_stream(answers.try_buffer_unordered(2 * MAX_AT_ONCE))
 }
 
 fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {

@@ -16,8 +16,8 @@ use super::orders;
 use crate::support::{Cluster, SECRET, draw, eventually};
 
 const RAFT: [&str; 5] = ["/raft/append", "/raft/vote", "/raft/pre-vote", "/raft/snapshot", "/raft/transfer"];
-const WITH_BODY: [&str; 5] =
-    ["/member/join", "/allocator/submit", "/allocator/origin", "/allocator/audit", "/allocator/members"];
+const WITH_BODY: [&str; 4] = ["/member/join", "/allocator/origin", "/allocator/audit", "/allocator/members"];
+const STREAMS: [&str; 2] = ["/raft/appends", "/allocator/submits"];
 
 /// Calls one allocator over one connection, as a member would.
 struct Caller {
@@ -56,22 +56,38 @@ impl Caller {
         Self { http: self.http.clone(), base: self.base.clone(), headers }
     }
 
+    /// Whether a stream with this body comes to a good end; with its answers.
+    async fn stream(&self, path: &str, body: Vec<u8>) -> Option<Bytes> {
+        let answer = self.send(path, body).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.into_body().collect().await.ok().map(http_body_util::Collected::to_bytes)
+    }
+
     async fn call(&self, path: &str, body: impl Into<Bytes>) -> Answer {
-        let mut request = Request::post(format!("{}{path}", self.base));
-        for (name, value) in &self.headers {
-            request = request.header(*name, value);
-        }
-        let answer = self.http.request(request.body(Body::from(body.into())).unwrap()).await.expect("it is answered");
+        let answer = self.send(path, body).await;
         let word = answer.headers().get("stint-refused").map_or("", |word| word.to_str().unwrap()).to_owned();
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.expect("the answer is whole").to_bytes();
         (status, word, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn send(&self, path: &str, body: impl Into<Bytes>) -> axum::http::Response<hyper::body::Incoming> {
+        let mut request = Request::post(format!("{}{path}", self.base));
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        self.http.request(request.body(Body::from(body.into())).unwrap()).await.expect("it is answered")
     }
 }
 
 /// A record as it travels: the version byte, then postcard.
 fn sealed(version: u8, record: &impl Serialize) -> Vec<u8> {
     postcard::to_extend(record, vec![version]).unwrap()
+}
+
+/// A message as it travels in a stream.
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&u32::try_from(message.len()).unwrap().to_be_bytes()[..], message].concat()
 }
 
 type LogId = (u64, u64);
@@ -100,6 +116,18 @@ async fn damaged_and_oversized_calls_are_refused_and_the_connection_goes_on() {
                 assert!(line.starts_with("the message can't be read: ") && line.lines().count() == 1, "{path}: {line}");
             }
         }
+        for path in STREAMS {
+            for bytes in garbage {
+                let framed = framed(&sealed(1, &(1_u64, 1_000_u64, None::<String>, bytes)));
+                let answers = caller.stream(path, framed).await.expect("it ends well");
+                assert!(String::from_utf8_lossy(&answers).contains("message"), "{path} {bytes:?}: {answers:?}");
+                if !bytes.is_empty() {
+                    assert_eq!(caller.stream(path, self::framed(bytes)).await, None, "{path} {bytes:?}");
+                }
+            }
+            let huge = [&u32::MAX.to_be_bytes()[..], &[0; 1_000]].concat();
+            assert_eq!(caller.stream(path, huge).await, None, "{path}");
+        }
         let newer = caller.call("/raft/append", sealed(3, &0_u8)).await;
         assert_eq!((newer.0, newer.1.as_str()), (400, "message"));
         assert!(newer.2.contains("format 3, written by a newer version of stint"), "{newer:?}");
@@ -124,7 +152,7 @@ async fn damaged_and_oversized_calls_are_refused_and_the_connection_goes_on() {
 async fn a_member_s_call_says_who_calls_whom_and_is_refused_by_anybody_else() {
     let cluster = Cluster::found().await;
     let caller = Caller::to(&cluster, 1).await;
-    for path in RAFT {
+    for path in RAFT.into_iter().chain(["/raft/appends"]) {
         for name in ["stint-cluster", "stint-sender", "stint-target"] {
             let answer = caller.with(name, None).call(path, b"".as_slice()).await;
             assert_eq!(answer, (400, "message".to_owned(), format!("a member's call names its {name}\n")), "{path}");

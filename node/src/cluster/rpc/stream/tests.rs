@@ -39,7 +39,7 @@ async fn served(together: usize, answering: Answering) -> (Arc<Server>, Channel,
     let server = Arc::new(Server { answering, together: Barrier::new(together), opened, ended, cut });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let router = Router::new().route(path::SUBMIT, post(open)).with_state(Arc::clone(&server));
+    let router = Router::new().route(path::SUBMITS, post(open)).with_state(Arc::clone(&server));
     let mut serving = JoinSet::new();
     serving.spawn(async move { axum::serve(listener, router).await.unwrap() });
     (server, Channel::new(&address, Arc::new(TcpDialer), Connections::default()), serving)
@@ -65,10 +65,16 @@ impl Drop for Working {
     }
 }
 
+async fn eventually_opened(server: &Server) {
+    while server.opened.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn call(text: &str, headers: &[(&'static str, &'static str)]) -> Call {
     let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
     let body = Bytes::copy_from_slice(text.as_bytes());
-    Call { path: path::SUBMIT, headers: Arc::new(headers), body, deadline: DEADLINE, max_answer: 100 }
+    Call { path: path::SUBMITS, headers: Arc::new(headers), body, deadline: DEADLINE, max_answer: 100 }
 }
 
 #[tokio::test]
@@ -179,11 +185,48 @@ async fn a_call_that_is_given_up_leaves_nothing_behind_and_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_too_large_is_not_answered_as_another() {
-    let (_server, channel, _serving) = served(1, |_, call| Box::pin(async { Ok(call) })).await;
+async fn a_call_that_is_too_large_is_refused_and_the_stream_goes_on() {
+    let (server, channel, _serving) = served(1, |_, call| Box::pin(async { Ok(call) })).await;
     let error = channel.call(call(&"x".repeat(101), &[])).await.unwrap_err();
-    assert!(!error.is_without_effect(), "{error:?}");
+    assert_eq!(error.refusal().unwrap().kind, RefusalKind::Message);
     assert_eq!(channel.call(call("yes", &[])).await.unwrap(), "yes");
+    assert_eq!(server.opened.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn calls_that_are_too_many_are_refused_at_once_and_read_on() {
+    let (server, channel, _serving) = served(MAX_AT_ONCE + 1, |server, call| {
+        Box::pin(async move {
+            server.together.wait().await;
+            Ok(call)
+        })
+    })
+    .await;
+    let mut calls = JoinSet::new();
+    for _ in 0..MAX_AT_ONCE + 100 {
+        let channel = channel.clone();
+        calls.spawn(async move { channel.call(call("", &[])).await });
+    }
+    for _ in 0..100 {
+        let refused = calls.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(refused.refusal().unwrap().kind, RefusalKind::Unavailable);
+    }
+    server.together.wait().await;
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(server.opened.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_call_is_worked_on_no_longer_than_its_caller_waits() {
+    let (server, channel, _serving) = served(1, |server, _| {
+        Box::pin(async move {
+            let _working = Working(server);
+            std::future::pending().await
+        })
+    })
+    .await;
+    channel.call(Call { deadline: Duration::from_millis(50), ..call("never", &[]) }).await.unwrap_err();
+    tokio::time::timeout(DEADLINE, server.ended.notified()).await.expect("it is given up there as well");
 }
 
 #[tokio::test]
@@ -195,7 +238,9 @@ async fn a_stream_that_nobody_can_use_again_ends_with_what_is_worked_on() {
         })
     })
     .await;
-    channel.call(Call { deadline: Duration::from_millis(200), ..call("never", &[]) }).await.unwrap_err();
-    drop(channel);
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { channel.call(call("never", &[])).await });
+    eventually_opened(&server).await;
+    waiting.shutdown().await;
     tokio::time::timeout(DEADLINE, server.ended.notified()).await.expect("the server is told");
 }
