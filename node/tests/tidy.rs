@@ -106,6 +106,22 @@ fn the_top_level_holds_what_it_should_and_nothing_else() {
     expect_none(&files::top_level(&files::top_level_names(&repository())));
 }
 
+/// An empty script succeeds, and whoever calls it believes that something was done.
+#[test]
+fn no_script_is_empty() {
+    let root = repository();
+    let mut scripts = 0;
+    for dir in [".ci", ".github", "compose", "compose/smoke.d", "dashboards"] {
+        for entry in std::fs::read_dir(root.join(dir)).expect("the folder is there") {
+            let entry = entry.expect("it can be read");
+            let found = entry.metadata().expect("it can be read");
+            scripts += usize::from(found.is_file());
+            assert!(found.is_dir() || found.len() > 0, "{} is empty", entry.path().display());
+        }
+    }
+    assert!(scripts > 20, "only {scripts} files were found");
+}
+
 #[test]
 fn relative_links_in_documents_lead_to_files() {
     let root = repository();
