@@ -2,8 +2,10 @@
 //!
 //! There is no timer: a command that finds nothing under way goes at once. One entry is under way at a time: a second
 //! would be written while the first is replicated, but each would take half as many along, and an entry costs far more
-//! than a command. Guarantees: a command is in the queue, in one
-//! entry, or answered; who gives up while it is still in the queue knows that it was never proposed.
+//! than a command.
+//!
+//! Guarantees: a command is in the queue, in one entry, or answered; who gives up while it is still in the queue knows
+//! that it was never proposed.
 
 use std::collections::VecDeque;
 use std::mem;

@@ -65,6 +65,14 @@ impl Drop for Working {
     }
 }
 
+/// Works on a call until it is given up, which it says.
+fn work_for_ever(server: Arc<Server>, _: Bytes) -> futures_util::future::BoxFuture<'static, Answer> {
+    Box::pin(async move {
+        let _working = Working(server);
+        std::future::pending().await
+    })
+}
+
 async fn eventually_opened(server: &Server) {
     while server.opened.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
@@ -218,26 +226,14 @@ async fn calls_that_are_too_many_are_refused_at_once_and_read_on() {
 
 #[tokio::test]
 async fn a_call_is_worked_on_no_longer_than_its_caller_waits() {
-    let (server, channel, _serving) = served(1, |server, _| {
-        Box::pin(async move {
-            let _working = Working(server);
-            std::future::pending().await
-        })
-    })
-    .await;
+    let (server, channel, _serving) = served(1, work_for_ever).await;
     channel.call(Call { deadline: Duration::from_millis(50), ..call("never", &[]) }).await.unwrap_err();
     tokio::time::timeout(DEADLINE, server.ended.notified()).await.expect("it is given up there as well");
 }
 
 #[tokio::test]
 async fn a_stream_that_nobody_can_use_again_ends_with_what_is_worked_on() {
-    let (server, channel, _serving) = served(1, |server, _| {
-        Box::pin(async move {
-            let _working = Working(server);
-            std::future::pending().await
-        })
-    })
-    .await;
+    let (server, channel, _serving) = served(1, work_for_ever).await;
     let mut waiting = JoinSet::new();
     waiting.spawn(async move { channel.call(call("never", &[])).await });
     eventually_opened(&server).await;
