@@ -22,7 +22,7 @@ pub const MAX_TARGET_LENGTH: usize = 8192;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TargetUrl(String);
 
-/// The first 128 bits of the SHA-256 of a target: what `targets` is keyed by. Equal targets are compared as well.
+/// The first 128 bits of the SHA-256 of a target, by which links of it are found. The targets themselves are compared as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UrlHash(pub [u8; 16]);
 

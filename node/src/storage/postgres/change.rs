@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use stint_idgen::Key;
 
-use super::row::{self, LinkRow, find, owner_id};
+use super::row::{self, LinkRow, find, owner_id, place};
 use super::{PgStore, failed};
 use crate::domain::label::{Tags, Title};
 use crate::domain::link::{Link, LinkContent};
@@ -72,9 +72,8 @@ async fn write(connection: &mut PgConnection, before: &Link, after: &Link) -> Re
 /// Takes a link out of reuse.
 async fn forget_target(connection: &mut PgConnection, link: &Link) -> Result<(), sqlx::Error> {
     let Some(content) = &link.content else { return Ok(()) };
-    sqlx::query("DELETE FROM targets WHERE owner_id = $1 AND url_hash = encode($2, 'hex')::uuid AND key = $3")
-        .bind(owner_id(link.owner))
-        .bind(content.url.hash().0)
+    sqlx::query("DELETE FROM targets WHERE hash = $1 AND key = $2")
+        .bind(place(link.owner, content.url.hash()))
         .bind(link.key.get())
         .execute(connection)
         .await

@@ -19,17 +19,17 @@ use tokio::time::{Instant, sleep};
 
 use self::insert::{Row, is_conflict};
 use super::connection::{is_broken, is_contended, is_doubtful};
+use super::row::place;
 use super::{PgStore, RETRIED_FOR, RETRY_PAUSE, failed};
 use crate::domain::access::OwnerId;
 use crate::domain::link::{Link, LinkContent, VisitLimit};
-use crate::domain::target_url::UrlHash;
 use crate::ports::link_store::{CreateOutcome, NewLink, StoreError};
 
 /// Something that only one link can have.
 #[derive(PartialEq, Eq, Hash)]
 enum Claim<'a> {
     Key(Key),
-    Target(OwnerId, UrlHash),
+    Target(i64),
     Alias(&'a str),
     Request(OwnerId, &'a str),
 }
@@ -115,7 +115,7 @@ impl Batch {
         for (index, new) in self.new.iter().enumerate() {
             let mut free = claims.insert(Claim::Key(new.key));
             if new.reuse {
-                free &= claims.insert(Claim::Target(new.owner, new.url.hash()));
+                free &= claims.insert(Claim::Target(place(new.owner, new.url.hash())));
             }
             if let Some(alias) = &new.alias {
                 free &= claims.insert(Claim::Alias(alias.as_str()));
@@ -137,7 +137,7 @@ impl Batch {
             let new = &self.new[*index];
             if made.contains(&new.key) {
                 if new.reuse {
-                    reusable.insert((new.owner, new.url.hash()), *index);
+                    reusable.insert(place(new.owner, new.url.hash()), *index);
                 }
                 self.outcomes[*index] = Some(CreateOutcome::Created(created(new)));
             }
@@ -146,8 +146,8 @@ impl Batch {
             if outcome.is_none()
                 && new.reuse
                 && new.idempotency.is_none()
-                && let Some(index) = reusable.get(&(new.owner, new.url.hash()))
-                && self.new[*index].url == new.url
+                && let Some(index) = reusable.get(&place(new.owner, new.url.hash()))
+                && (self.new[*index].owner, &self.new[*index].url) == (new.owner, &new.url)
             {
                 *outcome = Some(CreateOutcome::Reused(created(&self.new[*index])));
             }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgPool;
 use stint_idgen::Key;
 
-use super::row::{self, LinkRow, decode, find, owner_id};
+use super::row::{self, LinkRow, decode, find, owner_id, place};
 use super::{ANSWERED_WITHIN, PgStore, silence};
 use crate::domain::access::OwnerId;
 use crate::domain::alias::Alias;
@@ -24,6 +24,13 @@ const FORGET: &str = "
         (SELECT owner_id, idempotency_key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT 10000)";
 
 const FIND: &str = find!("FROM links WHERE key = ANY($1)");
+/// Reads slot by slot, as the index has them, and sorts what is in each.
+pub(super) const LIST: &str = find!(
+    "FROM links WHERE owner_id = $1 AND url IS NOT NULL
+       AND least(created_at >> 13, 2147483647)::integer <= least($2 >> 13, 2147483647)::integer
+       AND (created_at, key) < ($2, $3)
+     ORDER BY least(created_at >> 13, 2147483647)::integer DESC, created_at DESC, key DESC LIMIT $4"
+);
 const FIND_ALIASES: &str = "SELECT alias, key FROM aliases WHERE alias = ANY($1)";
 
 #[async_trait]
@@ -84,9 +91,9 @@ impl LinkStore for PgStore {
         let find = |pool: PgPool| async move {
             let find = find!(
                 "FROM targets JOIN links USING (key)
-                 WHERE targets.owner_id = $1 AND targets.url_hash = encode($2, 'hex')::uuid AND links.url = $3"
+                 WHERE targets.hash = $1 AND links.owner_id = $2 AND links.url = $3"
             );
-            let query = sqlx::query_as(find).bind(owner_id(owner)).bind(hash.0).bind(url.as_str());
+            let query = sqlx::query_as(find).bind(place(owner, hash)).bind(owner_id(owner)).bind(url.as_str());
             query.fetch_optional(&pool).await
         };
         let row: Option<LinkRow> = self.repeatable("find a link to reuse", find).await?;
@@ -171,12 +178,8 @@ async fn list(pool: PgPool, query: &ListQuery) -> Result<Vec<LinkRow>, sqlx::Err
         .bind(owner)
         .bind(tag)
         .bind(created_at),
-        (Some(owner), None) => sqlx::query_as(find!(
-            "FROM links WHERE owner_id = $1 AND url IS NOT NULL AND (created_at, key) < ($2, $3)
-             ORDER BY created_at DESC, key DESC LIMIT $4"
-        ))
-        .bind(owner)
-        .bind(created_at),
+        // Planned for this owner: a plan for one with few links would sort all of one with many.
+        (Some(owner), None) => sqlx::query_as(LIST).persistent(false).bind(owner).bind(created_at),
         (None, _) => sqlx::query_as(find!("FROM links WHERE url IS NOT NULL AND key < $1 ORDER BY key DESC LIMIT $2")),
     };
     rows.bind(key).bind(limit).fetch_all(&pool).await

@@ -7,7 +7,7 @@ use crate::domain::access::OwnerId;
 use crate::domain::alias::Alias;
 use crate::domain::label::{Tags, Title};
 use crate::domain::link::{Link, LinkContent, VisitLimit};
-use crate::domain::target_url::TargetUrl;
+use crate::domain::target_url::{TargetUrl, UrlHash};
 use crate::domain::timestamp::UnixMs;
 use crate::ports::link_store::StoreError;
 
@@ -16,7 +16,7 @@ use crate::ports::link_store::StoreError;
 macro_rules! find {
     ($rest:literal) => {
         concat!(
-            "SELECT links.key, links.created_at, links.owner_id, links.version, links.url, links.expires_at, \
+            "SELECT links.key, links.created_at, links.owner_id, links.url, links.version, links.expires_at, \
              links.max_visits, links.visits, links.nonce, links.alias, links.title, links.tags ",
             $rest
         )
@@ -30,8 +30,8 @@ pub(super) struct LinkRow {
     key: i64,
     created_at: i64,
     owner_id: i32,
-    version: i32,
     url: Option<String>,
+    version: Option<i32>,
     expires_at: Option<i64>,
     max_visits: Option<i64>,
     visits: Option<i64>,
@@ -59,7 +59,7 @@ impl TryFrom<LinkRow> for Link {
             key: key(row.key)?,
             alias: row.alias.map(Alias::from_stored),
             owner: owner(row.owner_id),
-            version: i64::from(row.version),
+            version: row.version.map_or(1, i64::from),
             created_at: moment(row.created_at)?,
             content,
         })
@@ -95,6 +95,16 @@ pub(super) fn owner(id: i32) -> OwnerId {
 pub(super) fn owner_id(owner: OwnerId) -> i32 {
     i32::try_from(owner.0).unwrap_or(-1)
 }
+
+/// Where `targets` keeps an owner's link of a URL: 64 bits of the URL's hash, turned for each owner. No two owners meet at
+/// one URL. What else meets is told apart by comparing owner and URL, and the later one isn't reused.
+pub(super) fn place(owner: OwnerId, hash: UrlHash) -> i64 {
+    let UrlHash([half @ .., _, _, _, _, _, _, _, _]) = hash;
+    i64::from_be_bytes(half) ^ owner.0.wrapping_mul(ODD)
+}
+
+/// Multiplying by an odd number loses nothing; this one, 2^64 by the golden ratio, spreads small numbers over all bits.
+const ODD: i64 = 0x9E37_79B9_7F4A_7C15_u64.cast_signed();
 
 /// Tags as one parameter: NULL for none. No tag holds a comma.
 pub(super) fn write_tags(tags: &Tags) -> Option<String> {

@@ -84,6 +84,16 @@ pub enum SchemaError {
         /// The newest schema that this program knows.
         known: i64,
     },
+    /// The schema was made by other migrations than this program's, under the same numbers.
+    #[error(
+        "the database {server} has a schema {version} that no release of Stint made: `stint migrate` a new, empty database"
+    )]
+    Foreign {
+        /// Which database.
+        server: String,
+        /// The first schema version that differs.
+        version: i64,
+    },
     /// A statement failed.
     #[error("the database {server} can't be used: {operation} failed")]
     Failed {
@@ -114,6 +124,7 @@ pub async fn migrate(url: &str) -> Result<MigrateReport, SchemaError> {
     let failed = explain(&options, "connecting");
     let mut connection = PgConnection::connect_with(&options).await.map_err(failed)?;
     let before = applied(&mut connection).await.map_err(explain(&options, "reading the schema's version"))?;
+    check_same(&options, &before)?;
     check_newer(&mut connection, &options, &before).await?;
     let mut migrations = migrations();
     // Newer ones that only expand were let through above.
@@ -126,8 +137,7 @@ pub async fn migrate(url: &str) -> Result<MigrateReport, SchemaError> {
     let now = applied(&mut connection).await.map_err(explain(&options, "reading the schema's version"))?;
     // Closed or not: all is done.
     drop(connection.close().await);
-    let last = |versions: &[i64]| versions.last().copied();
-    Ok(MigrateReport { server: shown(&options), before: last(&before), now: last(&now).unwrap_or_default() })
+    Ok(MigrateReport { server: shown(&options), before: newest(&before), now: newest(&now).unwrap_or_default() })
 }
 
 /// Whether a node can work with the schema.
@@ -138,23 +148,36 @@ pub async fn check_schema(pool: &PgPool) -> Result<(), SchemaError> {
     let options = pool.connect_options();
     let mut connection = pool.acquire().await.map_err(explain(&options, "connecting"))?;
     let applied = applied(&mut connection).await.map_err(explain(&options, "reading the schema's version"))?;
-    let Some(version) = applied.last().copied() else {
+    let Some(version) = newest(&applied) else {
         return Err(SchemaError::Missing { server: shown(&options) });
     };
-    if migrations().iter().any(|known| !applied.contains(&known.version)) {
+    check_same(&options, &applied)?;
+    if migrations().iter().any(|known| applied.iter().all(|made| made.version != known.version)) {
         return Err(SchemaError::Older { server: shown(&options), version, known: newest_known() });
     }
     check_newer(&mut connection, &options, &applied).await
+}
+
+/// Refuses a schema that only looks like this program's.
+fn check_same(options: &PgConnectOptions, applied: &[Applied]) -> Result<(), SchemaError> {
+    let migrations = migrations();
+    let differs = |made: &&Applied| {
+        migrations.iter().any(|known| known.version == made.version && *known.checksum != *made.checksum)
+    };
+    match applied.iter().find(differs) {
+        Some(made) => Err(SchemaError::Foreign { server: shown(options), version: made.version }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a schema that has left this program's behind.
 async fn check_newer(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
-    applied: &[i64],
+    applied: &[Applied],
 ) -> Result<(), SchemaError> {
     let known = newest_known();
-    let Some(version) = applied.last().copied().filter(|version| *version > known) else { return Ok(()) };
+    let Some(version) = newest(applied).filter(|version| *version > known) else { return Ok(()) };
     let least: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = 'schema_min_version'")
         .fetch_optional(connection)
         .await
@@ -165,9 +188,21 @@ async fn check_newer(
     }
 }
 
+/// A migration that was made.
+#[derive(sqlx::FromRow)]
+struct Applied {
+    version: i64,
+    /// Of its text.
+    checksum: Vec<u8>,
+}
+
+fn newest(applied: &[Applied]) -> Option<i64> {
+    applied.last().map(|made| made.version)
+}
+
 /// The migrations that were made, by number; none where there is no schema.
-async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let query = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version");
+async fn applied(connection: &mut PgConnection) -> Result<Vec<Applied>, sqlx::Error> {
+    let query = sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version");
     match query.fetch_all(connection).await {
         // 42P01: there is no such table.
         Err(error) if code(&error) == Some("42P01") => Ok(Vec::new()),

@@ -2,6 +2,7 @@
 
 mod feed;
 mod fencing;
+mod pages;
 mod schema;
 
 use super::*;

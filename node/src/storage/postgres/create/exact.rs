@@ -6,8 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
-use sqlx::{PgConnection, Postgres};
 use stint_idgen::Key;
 
 use super::created;
@@ -15,9 +15,8 @@ use super::insert::{self, Row};
 use crate::domain::access::OwnerId;
 use crate::domain::alias::Alias;
 use crate::domain::link::Link;
-use crate::domain::target_url::UrlHash;
 use crate::ports::link_store::{CreateOutcome, Idempotency, NewLink, StoreError};
-use crate::storage::postgres::row::{self, LinkRow, decode, find, owner_id};
+use crate::storage::postgres::row::{self, LinkRow, decode, find, owner_id, place};
 
 /// What the database holds that the entries could meet; grows as they are resolved.
 #[derive(Default)]
@@ -28,7 +27,7 @@ struct Known<'a> {
     doubtful: HashSet<Key>,
     keys: HashSet<Key>,
     aliases: HashSet<String>,
-    targets: HashMap<(OwnerId, UrlHash), Key>,
+    targets: HashMap<i64, Key>,
     requests: HashMap<(OwnerId, String), Request>,
     inserts: Inserts<'a>,
 }
@@ -91,10 +90,15 @@ impl<'a> Known<'a> {
         let wanted =
             entries.iter().filter_map(|new| Some((owner_id(new.owner), new.idempotency.as_ref()?.key.as_str())));
         let (owners, keys): (Vec<i32>, Vec<&str>) = wanted.unzip();
-        let query = "SELECT owner_id, idempotency_key, request_hash, link_key, created
-                     FROM unnest($1::integer[], $2::text[]) AS wanted (owner_id, idempotency_key)
-                     JOIN idempotency USING (owner_id, idempotency_key)";
-        let found: Vec<(i32, String, Vec<u8>, i64, bool)> = rows(connection, query, owners, keys).await?;
+        if owners.is_empty() {
+            return Ok(());
+        }
+        let query = sqlx::query_as(
+            "SELECT owner_id, idempotency_key, request_hash, link_key, created
+             FROM unnest($1::integer[], $2::text[]) AS wanted (owner_id, idempotency_key)
+             JOIN idempotency USING (owner_id, idempotency_key)",
+        );
+        let found: Vec<(i32, String, Vec<u8>, i64, bool)> = query.bind(owners).bind(keys).fetch_all(connection).await?;
         for (owner, key, hash, link_key, created) in found {
             let request = Request { hash, key: row::key(link_key).map_err(decode)?, created };
             self.requests.insert((row::owner(owner), key), request);
@@ -103,15 +107,14 @@ impl<'a> Known<'a> {
     }
 
     async fn read_targets(&mut self, connection: &mut PgConnection, entries: &[&NewLink]) -> Result<(), sqlx::Error> {
-        let wanted = entries.iter().filter(|new| new.reuse).map(|new| (owner_id(new.owner), new.url.hash().0));
-        let (owners, hashes): (Vec<i32>, Vec<[u8; 16]>) = wanted.unzip();
-        let query = "SELECT owner_id, uuid_send(url_hash), key
-                     FROM (SELECT owner_id, encode(hash, 'hex')::uuid AS url_hash
-                           FROM unnest($1::integer[], $2::bytea[]) AS wanted (owner_id, hash)) AS wanted
-                     JOIN targets USING (owner_id, url_hash)";
-        let found: Vec<(i32, [u8; 16], i64)> = rows(connection, query, owners, hashes).await?;
-        for (owner, hash, key) in found {
-            self.targets.insert((row::owner(owner), UrlHash(hash)), row::key(key).map_err(decode)?);
+        let wanted: Vec<i64> =
+            entries.iter().filter(|new| new.reuse).map(|new| place(new.owner, new.url.hash())).collect();
+        if !wanted.is_empty() {
+            let query = sqlx::query_as("SELECT hash, key FROM targets WHERE hash = ANY($1)");
+            let found: Vec<(i64, i64)> = query.bind(wanted).fetch_all(connection).await?;
+            for (hash, key) in found {
+                self.targets.insert(hash, row::key(key).map_err(decode)?);
+            }
         }
         Ok(())
     }
@@ -134,9 +137,10 @@ impl<'a> Known<'a> {
         if let Some(outcome) = self.replay(new) {
             return outcome;
         }
-        let place = (new.owner, new.url.hash());
+        let place = place(new.owner, new.url.hash());
         if new.reuse
             && let Some(link) = self.targets.get(&place).and_then(|key| self.links.get(key))
+            && link.owner == new.owner
             && link.content.as_ref().is_some_and(|content| content.url == new.url)
         {
             let link = link.clone();
@@ -152,7 +156,7 @@ impl<'a> Known<'a> {
             }
             return CreateOutcome::KeyTaken;
         }
-        // Another URL with the same 128 bits of hash keeps its place: such a link is simply never reused.
+        // What else has the same hash keeps its place: such a link is simply never reused.
         let claims_target = new.reuse && !self.targets.contains_key(&place);
         if claims_target {
             self.targets.insert(place, new.key);
@@ -221,21 +225,4 @@ impl Inserts<'_> {
         .await?;
         Ok(())
     }
-}
-
-/// The rows of a query for pairs of an owner and something; none for no pairs, without asking.
-async fn rows<'q, R, T>(
-    connection: &mut PgConnection,
-    query: &'static str,
-    owners: Vec<i32>,
-    others: Vec<T>,
-) -> Result<Vec<R>, sqlx::Error>
-where
-    R: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
-    Vec<T>: sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres> + 'q,
-{
-    if owners.is_empty() {
-        return Ok(Vec::new());
-    }
-    sqlx::query_as(query).bind(owners).bind(others).fetch_all(connection).await
 }

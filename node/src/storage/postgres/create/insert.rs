@@ -15,23 +15,23 @@ use crate::domain::label::Title;
 use crate::domain::timestamp::UnixMs;
 use crate::ports::link_store::NewLink;
 use crate::storage::postgres::connection::code;
-use crate::storage::postgres::row::{decode, key, owner_id, write_tags};
+use crate::storage::postgres::row::{decode, key, owner_id, place, write_tags};
 
 /// Links with nothing but a target, as most are. `count(*) >= 0` makes the tables wait for each other; a test of `IN`
 /// that isn't by itself stays a hash look-up, whatever number of rows the planner expects.
 const PLAIN: &str = "
     WITH input AS MATERIALIZED (
-        SELECT key, created_at, owner_id, url, encode(hash, 'hex')::uuid AS url_hash
-        FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::bytea[])
+        SELECT key, created_at, owner_id, url, hash
+        FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::bigint[])
              AS input (key, created_at, owner_id, url, hash)
     ), claimed AS (
-        INSERT INTO targets (key, owner_id, url_hash)
-        SELECT key, owner_id, url_hash FROM input WHERE url_hash IS NOT NULL ORDER BY owner_id, url_hash
+        INSERT INTO targets (hash, key)
+        SELECT hash, key FROM input WHERE hash IS NOT NULL ORDER BY hash
         ON CONFLICT DO NOTHING RETURNING key
     ), made AS (
         INSERT INTO links (key, created_at, owner_id, url)
         SELECT key, created_at, owner_id, url FROM input
-        WHERE (SELECT count(*) FROM claimed) >= 0 AND (url_hash IS NULL OR key IN (SELECT key FROM claimed))
+        WHERE (SELECT count(*) FROM claimed) >= 0 AND (hash IS NULL OR key IN (SELECT key FROM claimed))
         ORDER BY key
         ON CONFLICT DO NOTHING RETURNING key
     )
@@ -41,21 +41,21 @@ const PLAIN: &str = "
 /// Links with everything. Requests come last: one that is there already, though nobody saw it, is an error (23505).
 const WHOLE: &str = "
     WITH input AS MATERIALIZED (
-        SELECT key, created_at, owner_id, url, encode(hash, 'hex')::uuid AS url_hash, expires_at, max_visits, nonce, alias,
+        SELECT key, created_at, owner_id, url, hash, expires_at, max_visits, nonce, alias,
                title, string_to_array(tags, ',') AS tags, request, request_hash
-        FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[],
+        FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
                     $8::integer[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bytea[])
              AS input (key, created_at, owner_id, url, hash, expires_at, max_visits, nonce, alias, title, tags, request,
                        request_hash)
     ), claimed AS (
-        INSERT INTO targets (key, owner_id, url_hash)
-        SELECT key, owner_id, url_hash FROM input WHERE url_hash IS NOT NULL ORDER BY owner_id, url_hash
+        INSERT INTO targets (hash, key)
+        SELECT hash, key FROM input WHERE hash IS NOT NULL ORDER BY hash
         ON CONFLICT DO NOTHING RETURNING key
     ), named AS (
         INSERT INTO aliases (key, alias)
         SELECT key, alias FROM input
         WHERE (SELECT count(*) FROM claimed) >= 0 AND alias IS NOT NULL
-          AND (url_hash IS NULL OR key IN (SELECT key FROM claimed))
+          AND (hash IS NULL OR key IN (SELECT key FROM claimed))
         ORDER BY alias
         ON CONFLICT DO NOTHING RETURNING key
     ), made AS (
@@ -64,7 +64,7 @@ const WHOLE: &str = "
                alias, title, tags
         FROM input
         WHERE (SELECT count(*) FROM named) >= 0
-          AND (url_hash IS NULL OR key IN (SELECT key FROM claimed))
+          AND (hash IS NULL OR key IN (SELECT key FROM claimed))
           AND (alias IS NULL OR key IN (SELECT key FROM named))
         ORDER BY key
         ON CONFLICT DO NOTHING RETURNING key
@@ -112,13 +112,13 @@ pub(super) async fn run(connection: &mut PgConnection, mut rows: Vec<Row<'_>>) -
     rows.sort_unstable_by_key(|row| row.new.key);
     let plain = rows.iter().all(Row::is_plain);
     let each = || rows.iter().map(|row| row.new);
-    let hashes = rows.iter().map(|row| row.claims_target.then(|| row.new.url.hash().0));
+    let hashes = rows.iter().map(|row| row.claims_target.then(|| place(row.new.owner, row.new.url.hash())));
     let mut query = sqlx::query_scalar(if plain { PLAIN } else { WHOLE })
         .bind(each().map(|new| new.key.get()).collect::<Vec<i64>>())
         .bind(each().map(|new| new.created_at.get()).collect::<Vec<i64>>())
         .bind(each().map(|new| owner_id(new.owner)).collect::<Vec<i32>>())
         .bind(each().map(|new| new.url.as_str()).collect::<Vec<&str>>())
-        .bind(hashes.collect::<Vec<Option<[u8; 16]>>>());
+        .bind(hashes.collect::<Vec<Option<i64>>>());
     if !plain {
         let request = |new: &'_ NewLink| new.idempotency.as_ref().map(|request| request.request_hash);
         query = query

@@ -163,14 +163,20 @@ async fn what_comes_between_reading_and_inserting_is_read_again() {
     assert_eq!(outcomes, [CreateOutcome::Reused(created(&theirs))]);
 }
 
+/// One hash for two: as if the first link had been made for another URL, or by another owner.
 #[tokio::test]
-async fn another_url_with_the_same_hash_is_never_reused() {
-    let (store, ()) = fresh().await;
-    store.create(vec![plain(1, "https://a.example/")]).await.unwrap();
-    run(&store, "UPDATE links SET url = 'https://other.example/' WHERE key = 1").await;
-    let outcomes = store.create(vec![plain(2, "https://a.example/"), plain(3, "https://a.example/")]).await.unwrap();
-    assert!(outcomes.iter().all(is_created), "{outcomes:?}");
-    assert_eq!(number(&store, "SELECT key FROM targets").await, 1, "the place belongs to the first");
+async fn what_has_the_same_hash_by_chance_is_never_reused() {
+    for other in ["UPDATE links SET url = 'https://other.example/'", "UPDATE links SET owner_id = 2"] {
+        let (store, ()) = fresh().await;
+        store.create(vec![plain(1, "https://a.example/")]).await.unwrap();
+        run(&store, other).await;
+        let target = plain(2, "https://a.example/").url;
+        assert_eq!(store.find_reusable(OwnerId(1), target.hash(), &target).await.unwrap(), None);
+        let batch = vec![plain(2, "https://a.example/"), plain(3, "https://a.example/")];
+        let outcomes = store.create(batch).await.unwrap();
+        assert!(outcomes.iter().all(is_created), "{outcomes:?}");
+        assert_eq!(number(&store, "SELECT key FROM targets").await, 1, "the place belongs to the first");
+    }
 }
 
 #[tokio::test]

@@ -64,6 +64,17 @@ async fn a_newer_schema_is_fine_until_it_leaves_this_program_behind() {
 }
 
 #[tokio::test]
+async fn a_schema_under_the_same_number_that_is_not_the_same_is_refused() {
+    let url = database();
+    let store = open(&url);
+    run(&store, "UPDATE _sqlx_migrations SET checksum = 'another' WHERE version = 2").await;
+    for error in [checked(&store).await.unwrap_err(), migrate(&url).await.unwrap_err()] {
+        assert!(matches!(error, SchemaError::Foreign { version: 2, .. }) && !error.is_away(), "{error:?}");
+        says(&error, &["a schema 2 that no release of Stint made", "empty database"]);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_refuses_and_one_that_is_away_are_told_apart() {
     shared().execute("CREATE ROLE locked_out NOLOGIN PASSWORD 'secret'");
     let refusing = shared().url("postgres").replace("postgres@", "locked_out:secret@");
