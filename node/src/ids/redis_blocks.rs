@@ -5,7 +5,7 @@
 //! it is a gap, and Redis is set right. What Redis says is therefore never more than a guess at the next free id.
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
 mod timeline;
 
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! Counting clicks: what counts on a `dev` node, who may see it, and that nothing is lost or counted twice.
 
 mod node;
-mod redis;
 mod stream;
 
 use serde_json::{Value, json};

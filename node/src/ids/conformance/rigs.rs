@@ -10,17 +10,17 @@ use tokio::sync::watch;
 use super::{BLOCK, Node, Rig};
 use crate::ids::blocks::testing::{LaneNode, PATIENCE, PgMarks};
 use crate::ids::fallback::FallbackKeys;
-use crate::ids::redis_blocks::tests::server::RedisProcess;
 use crate::ids::{raft, snowflake};
 use crate::lifecycle::Tasks;
 use crate::metrics::{FallbackMetrics, Registry};
+use crate::redis_server::real;
 
 pub(super) struct Raft(raft::tests::rig::Rig);
 
 pub(super) struct Snowflake(snowflake::tests::rig::Rig);
 
 pub(super) struct Redis {
-    redis: RedisProcess,
+    redis: real::Redis,
     marks: Arc<PgMarks>,
 }
 
@@ -91,7 +91,7 @@ impl Rig for Snowflake {
 #[async_trait]
 impl Rig for Redis {
     async fn fresh() -> Self {
-        Self { redis: RedisProcess::start().await, marks: PgMarks::new().await }
+        Self { redis: real::Redis::start(), marks: PgMarks::new().await }
     }
 
     fn node(&self) -> Node {
@@ -109,7 +109,7 @@ impl Rig for Redis {
 
     /// It comes back empty.
     async fn mend(&mut self) {
-        self.redis.launch().await;
+        self.redis.launch();
     }
 }
 

@@ -1,6 +1,5 @@
 //! Real Redis servers that lose their count in every way, while several nodes draw: no key is drawn twice.
 
-pub(in crate::ids) mod server;
 mod timeline;
 
 use std::sync::atomic::Ordering;
@@ -10,7 +9,7 @@ use super::*;
 use crate::ids::blocks::testing::{Drawing, LaneNode, PgMarks, eventually};
 use crate::ports::id_source::IdError;
 use crate::ports::link_store::FenceStore as _;
-use server::RedisProcess;
+use crate::redis_server::real::Redis;
 
 /// Small, so that a second of drawing takes hundreds of blocks.
 const BLOCK: u64 = 50;
@@ -19,18 +18,23 @@ const SOME: u64 = 5 * BLOCK;
 const COUNTER: &str = "stint:ids:test";
 
 struct Rig {
-    redis: RedisProcess,
+    redis: Redis,
     marks: Arc<PgMarks>,
 }
 
 impl Rig {
     async fn new() -> Self {
-        Self { redis: RedisProcess::start().await, marks: PgMarks::new().await }
+        Self { redis: Redis::start(), marks: PgMarks::new().await }
     }
 
     fn nodes<const N: usize>(&self) -> [LaneNode; N] {
         std::array::from_fn(|_| LaneNode::redis(&self.redis.url(), &self.marks, BLOCK))
     }
+}
+
+/// How far it has counted.
+fn counted(redis: &Redis) -> u64 {
+    redis.ask(&["GET", COUNTER]).parse().unwrap_or_default()
 }
 
 fn repairs<'a>(nodes: impl IntoIterator<Item = &'a LaneNode>) -> u64 {
@@ -56,23 +60,23 @@ async fn flushall_repeats_no_key() {
     let drawing = Drawing::start(&nodes);
     for _ in 0..3 {
         drawing.goes_on(SOME).await;
-        rig.redis.command::<()>(&["FLUSHALL"]).await;
+        rig.redis.flush();
     }
     drawing.goes_on(SOME).await;
     drawing.stop().await;
     assert!(repairs(&nodes) >= 3, "{} losses were noticed", repairs(&nodes));
-    assert_eq!(rig.redis.command::<i64>(&["TTL", COUNTER]).await, -1, "nothing that is volatile");
+    assert_eq!(rig.redis.ask(&["TTL", COUNTER]), "-1", "nothing that is volatile");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_restart_without_persistence_repeats_no_key() {
-    let mut rig = Rig::new().await;
+    let rig = Rig::new().await;
     let nodes = rig.nodes::<3>();
     let drawing = Drawing::start(&nodes);
     for _ in 0..2 {
         drawing.goes_on(SOME).await;
         rig.redis.kill();
-        rig.redis.launch().await;
+        rig.redis.launch();
     }
     drawing.goes_on(SOME).await;
     drawing.stop().await;
@@ -81,15 +85,15 @@ async fn a_restart_without_persistence_repeats_no_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_old_snapshot_repeats_no_key() {
-    let mut rig = Rig::new().await;
+    let rig = Rig::new().await;
     let nodes = rig.nodes::<3>();
     let drawing = Drawing::start(&nodes);
     drawing.goes_on(SOME).await;
-    rig.redis.command::<()>(&["SAVE"]).await;
+    rig.redis.save();
     drawing.goes_on(SOME).await;
     rig.redis.kill();
-    rig.redis.launch().await;
-    assert!(rig.redis.command::<u64>(&["GET", COUNTER]).await > 0, "it was loaded");
+    rig.redis.launch();
+    assert!(counted(&rig.redis) > 0, "it was loaded");
     drawing.goes_on(SOME).await;
     drawing.stop().await;
     assert!(repairs(&nodes) >= 1);
@@ -97,17 +101,14 @@ async fn an_old_snapshot_repeats_no_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stale_replica_that_takes_over_repeats_no_key() {
-    let mut rig = Rig::new().await;
+    let rig = Rig::new().await;
     let old = rig.nodes::<2>();
     let mut drawing = Drawing::start(&old);
     drawing.goes_on(SOME).await;
-    let replica = RedisProcess::start().await;
-    replica.command::<()>(&["REPLICAOF", "127.0.0.1", &rig.redis.port().to_string()]).await;
-    eventually("the replica has a count", async || {
-        replica.command::<Option<u64>>(&["GET", COUNTER]).await.is_some_and(|count| count > 0)
-    })
-    .await;
-    replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+    let replica = Redis::start();
+    assert_eq!(replica.ask(&["REPLICAOF", "127.0.0.1", &rig.redis.port().to_string()]), "OK");
+    eventually("the replica has a count", async || counted(&replica) > 0).await;
+    assert_eq!(replica.ask(&["REPLICAOF", "NO", "ONE"]), "OK");
     drawing.goes_on(SOME).await;
     // Some nodes have the promoted replica already, others still the old primary.
     let new: [LaneNode; 2] = std::array::from_fn(|_| LaneNode::redis(&replica.url(), &rig.marks, BLOCK));
@@ -124,7 +125,7 @@ async fn a_stale_replica_that_takes_over_repeats_no_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_redis_servers_at_once_repeat_no_key() {
     let rig = Rig::new().await;
-    let other = RedisProcess::start().await;
+    let other = Redis::start();
     let mut nodes = rig.nodes::<4>();
     nodes[2] = LaneNode::redis(&other.url(), &rig.marks, BLOCK);
     nodes[3] = LaneNode::redis(&other.url(), &rig.marks, BLOCK);
@@ -142,17 +143,17 @@ async fn a_counter_that_somebody_wrote_to_repeats_no_key_and_uses_up_no_lane() {
     let last = Lane::CAPACITY.to_string();
     for (round, value) in ["words", "-5000", "0", "007", "9223372036854775807", &last, "", "1e3"].iter().enumerate() {
         drawing.goes_on(SOME).await;
-        rig.redis.command::<()>(&["SET", COUNTER, value]).await;
+        assert_eq!(rig.redis.ask(&["SET", COUNTER, value]), "OK");
         eventually("it is noticed", async || repairs(&nodes) > round as u64).await;
     }
     drawing.goes_on(SOME).await;
-    rig.redis.command::<()>(&["LPUSH", "a list", "x"]).await;
-    rig.redis.command::<()>(&["RENAME", "a list", COUNTER]).await;
+    assert_eq!(rig.redis.ask(&["LPUSH", "a list", "x"]), "1");
+    assert_eq!(rig.redis.ask(&["RENAME", "a list", COUNTER]), "OK");
     eventually("a list is noticed", async || repairs(&nodes) > 8).await;
     drawing.goes_on(SOME).await;
     assert!(rig.marks.mark(Lane::Redis).await < 100_000_000, "nothing but what was drawn is gone");
     let far = (Lane::CAPACITY / 2).to_string();
-    rig.redis.command::<()>(&["SET", COUNTER, &far]).await;
+    assert_eq!(rig.redis.ask(&["SET", COUNTER, &far]), "OK");
     drawing.goes_on(SOME).await;
     drawing.stop().await;
     assert!(rig.marks.mark(Lane::Redis).await > Lane::CAPACITY / 2, "what lies far ahead is a gap before it");
@@ -166,9 +167,9 @@ async fn answers_that_are_lost_are_gaps() {
     for _ in 0..2 {
         drawing.goes_on(SOME).await;
         // Longer than anybody waits for an answer: the count goes on after everybody has gone.
-        rig.redis.command::<()>(&["CLIENT", "PAUSE", "600", "ALL"]).await;
+        assert_eq!(rig.redis.ask(&["CLIENT", "PAUSE", "600", "ALL"]), "OK");
         drawing.goes_on(SOME).await;
-        rig.redis.command::<()>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        assert_ne!(rig.redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]), "0");
     }
     drawing.goes_on(SOME).await;
     drawing.stop().await;
@@ -192,7 +193,7 @@ async fn no_key_is_served_while_the_database_can_not_vouch_for_it() {
     assert!(matches!(error, IdError::Stalled { .. }), "{error:?}");
     assert!(drawn <= 2 * BLOCK, "{drawn} keys were served");
     rig.marks.is_away.store(false, Ordering::Relaxed);
-    let counted = rig.redis.command::<u64>(&["GET", COUNTER]).await;
+    let counted = counted(&rig.redis);
     assert!(counted > drawn, "Redis went on to {counted}");
     eventually("it recovers by itself", async || node.draw().await.is_ok()).await;
 }
@@ -211,7 +212,7 @@ async fn the_lane_gives_its_last_id_whatever_redis_has_counted_and_then_says_so(
         let rig = Rig::new().await;
         rig.marks.claim_lane(Lane::Redis, REDIS_SOURCE).await.unwrap();
         rig.marks.raise_mark(Lane::Redis, REDIS_SOURCE, Lane::CAPACITY - BLOCK - 20).await.unwrap();
-        rig.redis.command::<()>(&["SET", COUNTER, &counted.to_string()]).await;
+        assert_eq!(rig.redis.ask(&["SET", COUNTER, &counted.to_string()]), "OK");
         let node = &rig.nodes::<1>()[0];
         let drawn = node.draw_many(BLOCK + 20).await;
         assert_eq!(drawn, (Lane::CAPACITY - BLOCK - 20..Lane::CAPACITY).collect::<Vec<_>>(), "counted {counted}");

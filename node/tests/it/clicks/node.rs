@@ -19,7 +19,7 @@ use stint::storage::postgres::servers::Servers;
 use stint_idgen::Key;
 use tokio::runtime::Runtime;
 
-use super::redis::Redis;
+use crate::support::Redis;
 use crate::support::{DEADLINE, eventually};
 
 /// A new database with the schema on the shared server.

@@ -1,19 +1,23 @@
 //! Exactly once, over a real Redis and Postgres: whoever dies, whatever is away, whatever comes twice.
 
 use super::node::{Database, Node, Trouble, fresh_database, migrate, options};
-use super::redis::Redis;
-use crate::support::{Postgres, eventually};
+use crate::support::{Postgres, Redis, eventually};
 
 const ROOM: usize = 65_536;
 
+/// What it answers to a command.
+fn ask<T: redis::FromRedisValue>(redis: &Redis, command: &redis::Cmd) -> redis::RedisResult<T> {
+    command.query(&mut redis::Client::open(redis.url())?.get_connection()?)
+}
+
 fn xlen(redis: &Redis) -> u64 {
-    redis.ask(redis::cmd("XLEN").arg("stint:clicks")).unwrap()
+    ask(redis, redis::cmd("XLEN").arg("stint:clicks")).unwrap()
 }
 
 /// Entries that were taken and not settled; while there is no group, after Redis lost its memory, more than any number.
 fn pending(redis: &Redis) -> u64 {
     let answer: redis::RedisResult<redis::streams::StreamPendingReply> =
-        redis.ask(redis::cmd("XPENDING").arg("stint:clicks").arg("counters"));
+        ask(redis, redis::cmd("XPENDING").arg("stint:clicks").arg("counters"));
     match answer {
         Ok(answer) => u64::try_from(answer.count()).unwrap(),
         Err(error) if error.code() == Some("NOGROUP") => u64::MAX,
@@ -24,12 +28,12 @@ fn pending(redis: &Redis) -> u64 {
 fn add_entry(redis: &Redis, field: &str, bytes: &[u8]) {
     let mut add = redis::cmd("XADD");
     add.arg("stint:clicks").arg("*").arg(field).arg(bytes);
-    let _: String = redis.ask(&add).unwrap();
+    let _: String = ask(redis, &add).unwrap();
 }
 
 #[tokio::test]
 async fn clicks_of_two_nodes_reach_the_database_through_the_stream_once() {
-    let (redis, database) = (Redis::start().await, Database::at(&fresh_database().await));
+    let (redis, database) = (Redis::start(), Database::at(&fresh_database().await));
     let nodes = [0, 1].map(|_| Node::start(&database, Some(&redis), options(ROOM)));
     for round in 1..=5 {
         for node in &nodes {
@@ -51,7 +55,7 @@ async fn clicks_of_two_nodes_reach_the_database_through_the_stream_once() {
 
 #[tokio::test]
 async fn a_consumer_killed_between_commit_and_settling_is_succeeded_by_another_without_counting_twice() {
-    let (redis, url) = (Redis::start().await, fresh_database().await);
+    let (redis, url) = (Redis::start(), fresh_database().await);
     let (hanging, database) = (Database::at(&url), Database::at(&url));
     hanging.set(Trouble::Hangs);
     let dying = Node::start(&hanging, Some(&redis), options(ROOM));
@@ -69,13 +73,13 @@ async fn a_consumer_killed_between_commit_and_settling_is_succeeded_by_another_w
 
 #[tokio::test]
 async fn what_was_recorded_before_a_clean_stop_is_counted() {
-    let (mut redis, database) = (Redis::start().await, Database::at(&fresh_database().await));
+    let (redis, database) = (Redis::start(), Database::at(&fresh_database().await));
     let node = Node::start(&database, Some(&redis), options(ROOM));
     node.follow(50, 3);
     assert!(node.stop().await);
     let other = Node::start(&database, Some(&redis), options(ROOM));
     database.counts(50, 150).await;
-    redis.stop();
+    redis.kill();
     other.follow(50, 1);
     assert!(other.stop().await);
     // Without Redis they are in the database when the node has stopped.
@@ -84,15 +88,15 @@ async fn what_was_recorded_before_a_clean_stop_is_counted() {
 
 #[tokio::test]
 async fn without_redis_clicks_go_to_the_database_and_through_redis_again_when_it_is_back() {
-    let (mut redis, database) = (Redis::start().await, Database::at(&fresh_database().await));
+    let (redis, database) = (Redis::start(), Database::at(&fresh_database().await));
     let node = Node::start(&database, Some(&redis), options(ROOM));
     node.follow(10, 10);
     database.counts(10, 100).await;
-    redis.stop();
+    redis.kill();
     node.follow(10, 5);
     database.counts(10, 150).await;
     assert!(node.chunks("direct") > 0);
-    redis.launch().await;
+    redis.launch();
     let streamed = node.chunks("streamed");
     let mut clicks = 150;
     eventually("Redis is used again", || {
@@ -107,7 +111,7 @@ async fn without_redis_clicks_go_to_the_database_and_through_redis_again_when_it
 
 #[tokio::test]
 async fn redis_that_loses_its_memory_loses_unread_chunks_only_and_nothing_is_counted_twice() {
-    let (mut redis, database) = (Redis::start().await, Database::at(&fresh_database().await));
+    let (redis, database) = (Redis::start(), Database::at(&fresh_database().await));
     let node = Node::start(&database, Some(&redis), options(ROOM));
     node.follow(10, 10);
     database.counts(10, 100).await;
@@ -117,8 +121,8 @@ async fn redis_that_loses_its_memory_loses_unread_chunks_only_and_nothing_is_cou
         node.collects(100 + round * 10).await;
     }
     eventually("chunks that wait", || async { xlen(&redis) >= 1 }).await;
-    redis.stop();
-    redis.launch().await;
+    redis.kill();
+    redis.launch();
     database.set(Trouble::None);
     let mut last = 0;
     eventually("counting goes on", || {
@@ -138,7 +142,7 @@ async fn redis_that_loses_its_memory_loses_unread_chunks_only_and_nothing_is_cou
 
 #[tokio::test]
 async fn clicks_wait_in_the_stream_while_the_database_is_down() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
     migrate(&server.url("postgres")).await;
     let database = Database::at(&server.url("postgres"));
@@ -159,9 +163,9 @@ async fn clicks_wait_in_the_stream_while_the_database_is_down() {
 
 #[tokio::test]
 async fn with_both_away_memory_is_bounded_and_whatever_is_not_shed_is_counted() {
-    let (mut redis, database) = (Redis::start().await, Database::at(&fresh_database().await));
+    let (redis, database) = (Redis::start(), Database::at(&fresh_database().await));
     let node = Node::start(&database, Some(&redis), options(40));
-    redis.stop();
+    redis.kill();
     database.set(Trouble::Away);
     node.follow(10, 1);
     node.collects(10).await;
@@ -180,7 +184,7 @@ async fn with_both_away_memory_is_bounded_and_whatever_is_not_shed_is_counted() 
 
 #[tokio::test]
 async fn a_transaction_whose_answer_is_lost_is_repeated_and_counts_once() {
-    let (redis, url) = (Redis::start().await, fresh_database().await);
+    let (redis, url) = (Redis::start(), fresh_database().await);
     for redis in [None, Some(&redis)] {
         let database = Database::at(&url);
         let before = database.counted(10).await;
@@ -195,7 +199,7 @@ async fn a_transaction_whose_answer_is_lost_is_repeated_and_counts_once() {
 
 #[tokio::test]
 async fn entries_that_nobody_can_read_are_moved_aside_and_those_of_a_newer_version_left_to_others() {
-    let (redis, database) = (Redis::start().await, Database::at(&fresh_database().await));
+    let (redis, database) = (Redis::start(), Database::at(&fresh_database().await));
     let newer = [9, 1, 2, 3];
     for (field, bytes) in [("chunk", b"\x01garbage".as_slice()), ("chunk", b""), ("other", b"x"), ("chunk", &newer)] {
         add_entry(&redis, field, bytes);
@@ -205,24 +209,24 @@ async fn entries_that_nobody_can_read_are_moved_aside_and_those_of_a_newer_versi
     database.counts(10, 10).await;
     eventually("the damaged ones are settled", || async { xlen(&redis) == 1 && pending(&redis) == 1 }).await;
     assert_eq!(node.chunks("damaged"), 3);
-    let aside: u64 = redis.ask(redis::cmd("XLEN").arg("stint:clicks:aside")).unwrap();
+    let aside: u64 = ask(&redis, redis::cmd("XLEN").arg("stint:clicks:aside")).unwrap();
     assert_eq!(aside, 2, "what has bytes is kept for people to look at");
     node.follow(10, 1);
     database.counts(10, 20).await;
     let mut add = redis::cmd("XADD");
     add.arg("stint:clicks").arg("*").arg("chunk").arg(newer.as_slice());
-    let _: String = redis.ask(&add).unwrap();
+    let _: String = ask(&redis, &add).unwrap();
     node.follow(10, 1);
     database.counts(10, 30).await;
 }
 
 #[tokio::test]
 async fn a_stream_that_is_full_is_left_alone_and_the_database_written_to_directly() {
-    let (redis, database) = (Redis::start().await, Database::at(&fresh_database().await));
+    let (redis, database) = (Redis::start(), Database::at(&fresh_database().await));
     let mut fill = redis::cmd("EVAL");
     fill.arg("for n = 1, 10000 do redis.call('XADD', KEYS[1], '*', 'chunk', ARGV[1]) end return 1");
     fill.arg(1).arg("stint:clicks").arg([9_u8, 0].as_slice());
-    let _: u64 = redis.ask(&fill).unwrap();
+    let _: u64 = ask(&redis, &fill).unwrap();
     let node = Node::start(&database, Some(&redis), options(ROOM));
     node.follow(10, 2);
     database.counts(10, 20).await;
