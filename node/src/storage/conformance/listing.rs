@@ -28,7 +28,8 @@ fn sorted_by<K: Ord>(mut links: Vec<NewLink>, order: impl Fn(&NewLink) -> K) -> 
 /// Links of two owners, with ties in time, in no order, negative keys among them.
 fn many() -> Vec<NewLink> {
     let keys = [7, -3, 12, 1, 900, -900, 5, 44, 2, 31, 8, -7];
-    let times = [5, 5, 5, 9, 1, 9, 5, 9, 1, 5, 7, 2];
+    // Some within what an index may take together, some far apart, some at both sides of a border.
+    let times = [8191, 8191, 8192, 60_000, 1, 60_000, 8191, 60_000, 1, 8192, 20_000, 16_384];
     let entries = keys.into_iter().zip(times).zip(0..);
     entries
         .map(|((number, moment), index)| NewLink {

@@ -178,11 +178,26 @@ async fn list(pool: PgPool, query: &ListQuery) -> Result<Vec<LinkRow>, sqlx::Err
         .bind(owner)
         .bind(tag)
         .bind(created_at),
-        // Planned for this owner: a plan for one with few links would sort all of one with many.
-        (Some(owner), None) => sqlx::query_as(LIST).persistent(false).bind(owner).bind(created_at),
+        (Some(owner), None) => return list_by_owner(pool, owner, created_at, key, limit).await,
         (None, _) => sqlx::query_as(find!("FROM links WHERE url IS NOT NULL AND key < $1 ORDER BY key DESC LIMIT $2")),
     };
     rows.bind(key).bind(limit).fetch_all(&pool).await
+}
+
+/// Planned for this owner, by a statement without a name: a plan for one with few links would sort all of one with many.
+/// A pooler may give each part of such a statement to another server, unless a transaction holds on to one.
+async fn list_by_owner(
+    pool: PgPool,
+    owner: i32,
+    created_at: i64,
+    key: i64,
+    limit: i64,
+) -> Result<Vec<LinkRow>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let query = sqlx::query_as(LIST).persistent(false).bind(owner).bind(created_at).bind(key).bind(limit);
+    let rows = query.fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(rows)
 }
 
 /// Waits for a replica's answer.

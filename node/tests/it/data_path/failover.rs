@@ -103,13 +103,24 @@ async fn redirects_go_on_without_a_primary_and_creates_come_back_after_a_promoti
 async fn an_old_primary_that_comes_back_is_not_written_to() {
     let fleet = Fleet::start(Wanted { replicas: 1, nodes: 2, ..Wanted::default() }).await;
     create(&fleet.client(0), "https://example.com/before").await;
+    // On the old primary alone: the replica is away, and nothing waits for it.
+    fleet.replicas[0].crash();
+    for alias in ["raced", "raced-as-well"] {
+        let body = json!({ "url": "https://old.example/", "alias": alias });
+        assert_eq!(fleet.client(0).post("/api/v1/links", &body).await.status, 201);
+        assert_eq!(followed(&fleet.client(1), alias).await, "https://old.example/");
+    }
     fleet.primary.crash();
+    fleet.replicas[0].launch();
     fleet.replicas[0].promote();
-    create_in_the_end(&fleet.client(0), &json!({ "url": "https://example.com/", "alias": "raced" })).await;
+    for alias in ["raced", "raced-as-well"] {
+        create_in_the_end(&fleet.client(1), &json!({ "url": "https://new.example/", "alias": alias })).await;
+    }
     fleet.primary.launch();
-    // What somebody wrote to it meanwhile is nobody's link.
-    let old_count = || fleet.primary.execute_on("stint", "SELECT count(*) FROM links");
-    let before = old_count();
+    let written = "SELECT (SELECT count(*) FROM links) || ' ' || (SELECT count(*) FROM aliases) || ' ' ||
+                   (SELECT count(*) FROM changes) || ' ' || (SELECT string_agg(lane || ':' || mark, ' ' ORDER BY lane) FROM lanes)";
+    let old_state = || fleet.primary.execute_on("stint", written);
+    let before = old_state();
     let late = fleet.serve(3, &[]).await;
     for (n, client) in [fleet.client(0), fleet.client(1), late.client()].iter().enumerate() {
         for m in 0..20 {
@@ -117,11 +128,13 @@ async fn an_old_primary_that_comes_back_is_not_written_to() {
             let code = create_in_the_end(client, &body).await;
             assert_eq!(followed(client, &code).await, body["url"]);
         }
-        let raced = client.post("/api/v1/links", &json!({ "url": "https://other.example/", "alias": "raced" })).await;
-        raced.problem(409, "alias-taken");
+        for alias in ["raced", "raced-as-well"] {
+            let raced = client.post("/api/v1/links", &json!({ "url": "https://other.example/", "alias": alias })).await;
+            raced.problem(409, "alias-taken");
+            assert_eq!(followed(client, alias).await, "https://new.example/", "one owner, on node {n}");
+        }
     }
-    assert_eq!(old_count(), before, "the old primary was written to");
-    assert_eq!(fleet.replicas[0].execute_on("stint", "SELECT count(*) FROM aliases"), "0", "`raced` is a key itself");
+    assert_eq!(old_state(), before, "the old primary was written to");
 }
 
 #[tokio::test]
@@ -134,7 +147,11 @@ async fn a_node_killed_in_the_middle_of_batches_keeps_all_that_it_acknowledged()
         clients.spawn(async move {
             for m in 0.. {
                 let url = format!("https://example.com/{n}/{m}");
-                let body = json!({ "url": url, "alias": format!("a-{n}-{m}") });
+                // Named ones, and plain ones that are reused.
+                let body = match m % 2 {
+                    0 => json!({ "url": url, "alias": format!("a-{n}-{m}"), "tags": ["a", "b"] }),
+                    _ => json!({ "url": url }),
+                };
                 let request = client.request(
                     axum::http::Method::POST,
                     "/api/v1/links",
@@ -143,7 +160,8 @@ async fn a_node_killed_in_the_middle_of_batches_keeps_all_that_it_acknowledged()
                 );
                 match client.try_send(request).await {
                     Some(created) if created.status == 201 => {
-                        load.acknowledged.lock().await.push((format!("a-{n}-{m}"), url));
+                        let code = created.json()["code"].as_str().expect("a code").to_owned();
+                        load.acknowledged.lock().await.push((code, url));
                     }
                     Some(created) => load.wrong.lock().await.push(created.text().to_owned()),
                     None => return,
@@ -161,4 +179,13 @@ async fn a_node_killed_in_the_middle_of_batches_keeps_all_that_it_acknowledged()
     let halves = "SELECT count(*) FROM links FULL JOIN aliases ON links.key = aliases.key
                   WHERE links.alias IS DISTINCT FROM aliases.alias AND (links.alias IS NOT NULL OR links.key IS NULL)";
     assert_eq!(fleet.primary.execute_on("stint", halves), "0", "nothing is half there");
+    let orphans = "SELECT count(*) FROM (SELECT key FROM targets UNION ALL SELECT key FROM link_tags
+                   UNION ALL SELECT key FROM changes) AS hanging WHERE key NOT IN (SELECT key FROM links)";
+    assert_eq!(fleet.primary.execute_on("stint", orphans), "0", "what hangs on a link is there with it only");
+    let unreusable =
+        "SELECT count(*) FROM links WHERE alias IS NULL AND nonce IS NULL AND key NOT IN (SELECT key FROM targets)";
+    assert_eq!(fleet.primary.execute_on("stint", unreusable), "0");
+    let untagged = "SELECT count(*) FROM links WHERE cardinality(tags) IS DISTINCT FROM
+                    nullif((SELECT count(*) FROM link_tags WHERE link_tags.key = links.key), 0)";
+    assert_eq!(fleet.primary.execute_on("stint", untagged), "0");
 }

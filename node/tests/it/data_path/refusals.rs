@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, followed, ready};
-use crate::support::{PgBouncer, Postgres, Redis, eventually, last_line, run};
+use crate::support::{Cluster, PgBouncer, Postgres, Redis, eventually, last_line, run};
 
 /// Everything that `stint serve` needs but a database.
 fn settings<'a>(allocators: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -117,10 +117,35 @@ async fn a_read_only_primary_is_not_written_to_and_named() {
     })
     .await;
     assert_eq!(followed(&node.client(), &code).await, "https://example.com/");
+    // One that starts now knows nothing yet.
+    let late = fleet.serve(2, &[]).await;
+    eventually("a redirect through a node that started meanwhile", || async {
+        followed(&late.client(), &code).await == "https://example.com/"
+    })
+    .await;
+    eventually("it says why it creates nothing", || async {
+        late.admin_client().get("/readyz").await.text().contains("read-only")
+    })
+    .await;
+    let refused = late.client().post("/api/v1/links", &json!({ "url": "https://example.com/refused" })).await;
+    refused.problem(503, "unavailable");
+    assert!(!refused.header("retry-after").is_empty());
     fleet.primary.execute("ALTER SYSTEM RESET default_transaction_read_only");
     fleet.primary.execute("SELECT pg_reload_conf()");
-    ready(node).await;
-    create(&node.client(), "https://example.com/again").await;
+    for (n, node) in [node, &late].into_iter().enumerate() {
+        ready(node).await;
+        create_in_the_end(&node.client(), &json!({ "url": format!("https://example.com/again/{n}") })).await;
+    }
+}
+
+#[tokio::test]
+async fn allocators_that_did_not_issue_this_databases_keys_are_refused() {
+    let fleet = Fleet::start(Wanted { replicas: 0, nodes: 1, ..Wanted::default() }).await;
+    create(&fleet.client(0), "https://example.com/").await;
+    let others = Cluster::of(1).founded().await;
+    let url = fleet.database_url();
+    let line = refused(&others.allocators(), &[("DATABASE_URL", &url)]).await;
+    assert!(line.contains("this database's keys were issued by the allocator"), "{line}");
 }
 
 #[tokio::test]
@@ -145,6 +170,8 @@ async fn a_pooler_that_keeps_sessions_is_used_and_one_that_does_not_is_refused_i
     ready(&node).await;
     let code = create(&node.client(), "https://example.com/pooled").await;
     assert_eq!(followed(&node.client(), &code).await, "https://example.com/pooled");
+    let listed = node.client().get("/api/v1/links").await;
+    assert_eq!(listed.json()["links"][0]["code"], code.as_str(), "{}", listed.text());
     for mode in ["transaction", "statement"] {
         let pooler = PgBouncer::start(&fleet.primary, mode).await;
         let url = pooler.url("stint");

@@ -1,14 +1,15 @@
 //! Redis dies, comes back, forgets, or brings old data back: nobody notices, and no key is repeated.
 
-use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, followed};
-use crate::support::{Program, Redis, in_parallel};
+use crate::support::{Program, Redis, eventually, in_parallel};
 
 /// The slowest of a hundred, in ms.
 fn p99(times: &mut [Duration]) -> u128 {
@@ -46,21 +47,36 @@ async fn nobody_sees_an_error_when_redis_is_killed() {
 /// Times that a node set Redis right.
 const REPAIRS: &str = "stint_id_source_repairs_total{source=\"redis\"}";
 
-/// Creates through all nodes while `harm` is done to Redis again and again: no key twice, no failed create.
-async fn no_key_is_repeated_while(harm: impl Fn(&Redis)) {
+/// Creates through all nodes while `harm` is done to Redis again and again: no key twice, every create succeeds in the end.
+async fn no_key_is_repeated_while(harm: impl Fn(&Redis) + Send + Sync + 'static) {
     let fleet = Fleet::without_nodes(Wanted { source: "redis", replicas: 0, ..Wanted::default() }).await;
     let nodes = fleet.serve_small_blocks(&[("STINT_IDS__SOURCE", "redis")]).await;
     let clients: Vec<_> = nodes.iter().map(Program::client).collect();
+    let (redis, harm) = (Arc::new(fleet.redis), Arc::new(harm));
     let mut seen = HashSet::new();
     for round in 0..5 {
         let body = |n| json!({ "url": format!("https://example.com/{round}/{n}"), "reuse": false });
-        let creates = in_parallel(12, 0..120, async |n| create_in_the_end(&clients[n % 3], &body(n)).await);
-        let harmed = async {
-            tokio::task::yield_now().await;
-            harm(&fleet.redis);
+        let (created, harmed) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        // Goes on until as many were created after the harm as before it.
+        let creating = in_parallel(12, 0..12, async |worker| {
+            let mut codes = Vec::new();
+            for n in (worker..).step_by(12) {
+                if created.load(Ordering::Relaxed) > harmed.load(Ordering::Relaxed).saturating_add(60) {
+                    break;
+                }
+                codes.push(create_in_the_end(&clients[n % 3], &body(n)).await);
+                created.fetch_add(1, Ordering::Relaxed);
+            }
+            codes
+        });
+        let harming = async {
+            eventually("some creates", || async { created.load(Ordering::Relaxed) > 60 }).await;
+            let (redis, harm) = (Arc::clone(&redis), Arc::clone(&harm));
+            tokio::task::spawn_blocking(move || harm(&redis)).await.expect("it is done");
+            harmed.store(created.load(Ordering::Relaxed), Ordering::Relaxed);
         };
-        let (codes, ()) = tokio::join!(creates, harmed);
-        for code in codes {
+        let (codes, ()) = tokio::join!(creating, harming);
+        for code in codes.into_iter().flatten() {
             assert!(seen.insert(code.clone()), "{code} was given out twice");
         }
     }
@@ -80,8 +96,8 @@ async fn no_key_is_repeated_when_redis_forgets_everything() {
 
 #[tokio::test]
 async fn no_key_is_repeated_when_an_old_dump_of_redis_is_put_back() {
-    let dump = OnceCell::<Vec<u8>>::new();
-    no_key_is_repeated_while(|redis| match dump.get() {
+    let dump = OnceLock::<Vec<u8>>::new();
+    no_key_is_repeated_while(move |redis| match dump.get() {
         Some(old) => redis.restore(old),
         None => dump.set(redis.keep_dump()).expect("it is empty"),
     })

@@ -112,3 +112,41 @@ async fn no_key_is_repeated_when_the_sentinels_promote_a_replica_that_missed_wri
     assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len(), "no key twice");
     assert!(counted(&nodes, "stint_id_source_repairs_total{source=\"redis\"}").await > 0, "what was lost is told");
 }
+
+/// Over Postgres, where a batch is one statement: each row has its result, and the node needs no memory for all of them.
+#[tokio::test]
+async fn one_request_creates_the_real_urls_and_needs_little_memory() {
+    let fleet = Fleet::start(Wanted { replicas: 0, nodes: 2, ..Wanted::default() }).await;
+    let (client, admin) = (fleet.client(0), fleet.nodes[0].admin_client());
+    let memory = async || admin.sample::<f64>("process_resident_memory_bytes").await.expect("it is measured") / 1e6;
+    create(&client, "https://example.com/there-already").await;
+    let before = memory().await;
+    let urls = real_urls();
+    let there = json!({ "url": "https://example.com/there-already" }).to_string() + "\n";
+    let rows: String = urls.iter().map(|url| json!({ "url": url, "reuse": false }).to_string() + "\n").collect();
+    let body = format!("{there}no json\n{}", rows.repeat(2));
+    let headers = [("content-type", "application/x-ndjson")];
+    let request =
+        client.request(axum::http::Method::POST, "/api/v1/links/bulk", &headers, axum::body::Body::from(body));
+    let response = client.send(request).await;
+    let after = memory().await;
+    let results: Vec<serde_json::Value> =
+        response.text().lines().map(|line| serde_json::from_str(line).expect("a result")).collect();
+    assert_eq!(results.len(), 2 + 2 * urls.len());
+    assert_eq!(
+        (&results[0]["status"], &results[1]["status"]),
+        (&json!(200), &json!(400)),
+        "{} {}",
+        results[0],
+        results[1]
+    );
+    let codes: HashSet<_> = results[2..].iter().map(|result| result["code"].as_str().expect("a code")).collect();
+    assert_eq!(codes.len(), 2 * urls.len());
+    let other = fleet.client(1);
+    in_parallel(16, results[2..].iter().zip(urls.iter().cycle()).step_by(97), async |(result, url)| {
+        assert_eq!(followed(&other, result["code"].as_str().expect("a code")).await, *url);
+    })
+    .await;
+    println!("40,002 rows: from {before:.0} MB to {after:.0} MB");
+    assert!(after - before < 80.0, "from {before} MB to {after} MB");
+}

@@ -32,6 +32,9 @@ const JUMP_MARKS: &str = "
 UPDATE lanes SET mark = CASE WHEN mark > 0 AND (timeline > 0 OR $1 > 1) THEN mark + $2 ELSE mark END, timeline = $1
 WHERE lane IN (1, 2) AND timeline < $1";
 
+/// Why a primary that takes no writes isn't used.
+const READ_ONLY: &str = "it is read-only (default_transaction_read_only)";
+
 /// Why a server that says it is the primary isn't used.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
@@ -151,8 +154,13 @@ impl State {
             (0..board.servers.len()).filter(may_be).filter_map(|index| self.claim(index)).collect();
         // Before the first is taken nothing says which of two clusters is the right one, but the configuration's order.
         let system = self.last.map(|(_, lineage)| lineage.system);
-        let system =
-            system.or_else(|| claims.iter().find(|(.., writable)| *writable).map(|(_, claim, _)| claim.system))?;
+        let first = || claims.iter().find(|(.., writable)| *writable).map(|(_, claim, _)| claim.system);
+        let Some(system) = system.or_else(first) else {
+            for (index, ..) in claims {
+                board.refuse(self, index, READ_ONLY.to_owned());
+            }
+            return None;
+        };
         let ours = claims.iter().filter(|(_, claim, _)| claim.system == system);
         let highest = ours.map(|(_, claim, _)| claim.timeline).max().unwrap_or(0).max(self.highest);
         let mut best: Option<(usize, Lineage)> = None;
@@ -182,27 +190,30 @@ fn objection(claim: Lineage, writable: bool, system: i64, highest: u32) -> Optio
     if claim.timeline < highest {
         return Some(Refusal::Old { timeline: claim.timeline, highest }.to_string());
     }
-    (!writable).then(|| "it is read-only (default_transaction_read_only)".to_owned())
+    (!writable).then(|| READ_ONLY.to_owned())
 }
 
 /// Looks once more, over the connection that writes, and records the new timeline.
 async fn mark(board: &Board, index: usize, lineage: Lineage) -> Result<(), Refusal> {
     let mut connection = board.servers[index].connect().await?;
-    if probe::lineage(&mut connection).await? != Some(lineage) {
+    // One transaction, so that a pooler asks one server; none of the statements has a name.
+    let mut transaction = connection.begin().await?;
+    if probe::lineage(&mut transaction).await? != Some(lineage) {
         return Err(Refusal::Changed);
     }
-    if has_table(&mut connection, "settings").await? {
+    if has_table(&mut transaction, "settings").await? {
         let recorded = sqlx::query_scalar("SELECT value FROM settings WHERE name = 'system_identifier'");
-        let recorded: Option<String> = recorded.persistent(false).fetch_optional(&mut connection).await?;
+        let recorded: Option<String> = recorded.persistent(false).fetch_optional(&mut *transaction).await?;
         if let Some(recorded) = recorded.filter(|recorded| *recorded != lineage.system.to_string()) {
             return Err(Refusal::OtherSystem { found: lineage.system, recorded });
         }
     }
-    if has_table(&mut connection, "lanes").await? {
+    if has_table(&mut transaction, "lanes").await? {
         let jump = sqlx::query(JUMP_MARKS).persistent(false);
         let timeline = i32::try_from(lineage.timeline).unwrap_or(i32::MAX);
-        jump.bind(timeline).bind(JUMP).execute(&mut connection).await?;
+        jump.bind(timeline).bind(JUMP).execute(&mut *transaction).await?;
     }
+    transaction.commit().await?;
     // Only politeness: what was to be done is done.
     let _ = connection.close().await;
     Ok(())
