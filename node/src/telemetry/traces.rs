@@ -1,5 +1,5 @@
-//! Spans of requests, to an OTLP collector over HTTP. Without an endpoint nothing is recorded, and a trace is passed on
-//! as it came.
+//! Spans of requests, to an OTLP collector over HTTP. Without an endpoint nothing is recorded, and `traceparent` is
+//! passed on as it came; `tracestate` ends here.
 //!
 //! A span holds the route, never a code or an URL. Spans that a slow or missing collector doesn't take are dropped.
 
