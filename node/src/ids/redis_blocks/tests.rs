@@ -169,7 +169,7 @@ async fn answers_that_are_lost_are_gaps() {
         // Longer than anybody waits for an answer: the count goes on after everybody has gone.
         assert_eq!(rig.redis.ask(&["CLIENT", "PAUSE", "600", "ALL"]), "OK");
         drawing.goes_on(SOME).await;
-        assert_ne!(rig.redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]), "0");
+        rig.redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
     }
     drawing.goes_on(SOME).await;
     drawing.stop().await;
