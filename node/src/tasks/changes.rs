@@ -115,7 +115,8 @@ mod tests {
         tasks.start("changes", following);
         let first = looked.recv().await.unwrap();
         let second = looked.recv().await.unwrap();
-        assert!(second - first <= Duration::from_millis(500), "half of the second within which changes are seen");
+        assert_eq!(second - first, LOOKED_AT_EVERY);
+        assert!(LOOKED_AT_EVERY <= Duration::from_millis(500), "half of the second within which changes are seen");
         hints.notify_one();
         let third = looked.recv().await.unwrap();
         assert!(third - second <= 2 * LOOKED_AT_MOST_EVERY, "{:?}", third - second);

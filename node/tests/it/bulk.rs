@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::support::{Client, Response, TestNode, in_parallel, real_urls};
 
 const BULK: &str = "/api/v1/links/bulk";
-const NDJSON: &str = "application/x-ndjson";
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
-async fn send(client: &Client, media_type: &str, body: impl Into<Body>) -> Response {
+pub(crate) async fn send(client: &Client, media_type: &str, body: impl Into<Body>) -> Response {
     send_with(client, &[("content-type", media_type)], body).await
 }
 
@@ -17,7 +17,7 @@ async fn send_with(client: &Client, headers: &[(&str, &str)], body: impl Into<Bo
     client.send(client.request(Method::POST, BULK, headers, body.into())).await
 }
 
-fn lines(response: &Response) -> Vec<Value> {
+pub(crate) fn lines(response: &Response) -> Vec<Value> {
     assert_eq!((response.status.as_u16(), response.header("content-type")), (200, NDJSON), "{}", response.text());
     response.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

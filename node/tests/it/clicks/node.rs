@@ -19,8 +19,7 @@ use stint::storage::postgres::servers::Servers;
 use stint_idgen::Key;
 use tokio::runtime::Runtime;
 
-use crate::support::Redis;
-use crate::support::{DEADLINE, eventually};
+use crate::support::{DEADLINE, Redis, eventually};
 
 /// A new database with the schema on the shared server.
 pub(super) async fn fresh_database() -> String {

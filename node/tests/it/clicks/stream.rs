@@ -213,9 +213,7 @@ async fn entries_that_nobody_can_read_are_moved_aside_and_those_of_a_newer_versi
     assert_eq!(aside, 2, "what has bytes is kept for people to look at");
     node.follow(10, 1);
     database.counts(10, 20).await;
-    let mut add = redis::cmd("XADD");
-    add.arg("stint:clicks").arg("*").arg("chunk").arg(newer.as_slice());
-    let _: String = ask(&redis, &add).unwrap();
+    add_entry(&redis, "chunk", &newer);
     node.follow(10, 1);
     database.counts(10, 30).await;
 }

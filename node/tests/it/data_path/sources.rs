@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
+use crate::bulk::{NDJSON, lines, send};
 use crate::support::fleet::{Fleet, Wanted, create, create_in_the_end, followed};
 use crate::support::{Program, Redis, eventually, in_parallel, real_urls};
 
@@ -125,13 +126,8 @@ async fn one_request_creates_the_real_urls_and_needs_little_memory() {
     let there = json!({ "url": "https://example.com/there-already" }).to_string() + "\n";
     let rows: String = urls.iter().map(|url| json!({ "url": url, "reuse": false }).to_string() + "\n").collect();
     let body = format!("{there}no json\n{rows}");
-    let headers = [("content-type", "application/x-ndjson")];
-    let request =
-        client.request(axum::http::Method::POST, "/api/v1/links/bulk", &headers, axum::body::Body::from(body));
-    let response = client.send(request).await;
+    let results = lines(&send(&client, NDJSON, body).await);
     let after = memory().await;
-    let results: Vec<serde_json::Value> =
-        response.text().lines().map(|line| serde_json::from_str(line).expect("a result")).collect();
     assert_eq!(results.len(), 2 + urls.len());
     assert_eq!(
         (&results[0]["status"], &results[1]["status"]),

@@ -32,9 +32,6 @@ const JUMP_MARKS: &str = "
 UPDATE lanes SET mark = CASE WHEN mark > 0 AND (timeline > 0 OR $1 > 1) THEN mark + $2 ELSE mark END, timeline = $1
 WHERE lane IN (1, 2) AND timeline < $1";
 
-/// Why a primary that takes no writes isn't used.
-const READ_ONLY: &str = "it is read-only (default_transaction_read_only)";
-
 /// Why a server that says it is the primary isn't used.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
@@ -154,13 +151,8 @@ impl State {
             (0..board.servers.len()).filter(may_be).filter_map(|index| self.claim(index)).collect();
         // Before the first is taken nothing says which of two clusters is the right one, but the configuration's order.
         let system = self.last.map(|(_, lineage)| lineage.system);
-        let first = || claims.iter().find(|(.., writable)| *writable).map(|(_, claim, _)| claim.system);
-        let Some(system) = system.or_else(first) else {
-            for (index, ..) in claims {
-                board.refuse(self, index, READ_ONLY.to_owned());
-            }
-            return None;
-        };
+        let first = || claims.iter().find(|(.., writable)| *writable).or(claims.first());
+        let system = system.or_else(|| first().map(|(_, claim, _)| claim.system))?;
         let ours = claims.iter().filter(|(_, claim, _)| claim.system == system);
         let highest = ours.map(|(_, claim, _)| claim.timeline).max().unwrap_or(0).max(self.highest);
         let mut best: Option<(usize, Lineage)> = None;
@@ -190,7 +182,7 @@ fn objection(claim: Lineage, writable: bool, system: i64, highest: u32) -> Optio
     if claim.timeline < highest {
         return Some(Refusal::Old { timeline: claim.timeline, highest }.to_string());
     }
-    (!writable).then(|| READ_ONLY.to_owned())
+    (!writable).then(|| "it is read-only (default_transaction_read_only)".to_owned())
 }
 
 /// Looks once more, over the connection that writes, and records the new timeline.
