@@ -8,6 +8,7 @@ mod api;
 mod coordination;
 mod dev;
 mod frontend;
+mod limits;
 mod migrate;
 mod serve;
 

@@ -35,13 +35,13 @@ pub use cluster::{ClusterConfig, HostPort, Peer, TlsConfig};
 pub use database::{DatabaseConfig, DatabaseUrl};
 pub use environment::{ClientEnvironment, client_environment, unicode_variables};
 pub use error::{ConfigError, Invalid};
-pub use http::{HttpConfig, RedirectStatus};
+pub use http::{HttpConfig, LimitsConfig, RedirectStatus};
 pub use ids::{IdSourceKind, IdsConfig};
 pub use load::{Inputs, Loaded, load};
 pub use log::{LogConfig, LogFilter, LogFormat, TraceConfig};
 pub use secret::Secret;
 pub use source::{Disk, Flag, ReadFile, Source};
-pub use value::{ByteSize, ListenAddress, Network, Span, WebUrl};
+pub use value::{Allowance, ByteSize, ListenAddress, Network, Span, WebUrl};
 
 /// Exit code of every configuration and usage error (`EX_USAGE` of sysexits).
 pub const EXIT_USAGE: u8 = 64;

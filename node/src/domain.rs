@@ -4,5 +4,6 @@ pub mod access;
 pub mod alias;
 pub mod label;
 pub mod link;
+pub mod rate;
 pub mod target_url;
 pub mod timestamp;

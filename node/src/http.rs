@@ -4,6 +4,7 @@
 pub mod error;
 mod extract;
 mod layers;
+pub mod limits;
 mod openapi;
 mod pages;
 mod router;

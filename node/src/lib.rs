@@ -3,7 +3,7 @@
 //! - [`domain`]: validated values
 //! - [`ports`]: what the use cases need from the outside
 //! - [`service`]: the use cases, over ports
-//! - [`storage`], [`cache`], [`ids`], [`clicks`], [`cluster`]: adapters of the ports, some over [`redis_server`]
+//! - [`storage`], [`cache`], [`ids`], [`clicks`], [`limits`], [`cluster`]: adapters of the ports, some over [`redis_server`]
 //! - [`http`], [`admin`], [`tasks`]: the ways in
 //! - [`client`]: the commands that talk to a server over HTTP
 //! - [`config`], [`cli`], [`telemetry`], [`metrics`], [`lifecycle`], [`data_dir`]: the frame
@@ -22,6 +22,7 @@ pub mod domain;
 pub mod http;
 pub mod ids;
 pub mod lifecycle;
+pub mod limits;
 pub mod metrics;
 pub mod ports;
 pub mod redis_server;

@@ -11,6 +11,7 @@ pub mod id_source;
 pub mod key_store;
 pub mod link_cache;
 pub mod link_store;
+pub mod rate_limiter;
 pub mod shared_cache;
 pub mod spawn;
 pub mod timeline;

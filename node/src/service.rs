@@ -8,6 +8,7 @@ pub mod fence;
 pub mod health;
 pub mod issue_ids;
 pub mod keys;
+pub mod limits;
 pub mod links;
 pub mod namespaces;
 pub mod own_host;

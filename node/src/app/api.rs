@@ -14,11 +14,12 @@ use super::Surroundings;
 use crate::clicks::{self, ClickOptions};
 use crate::config::{Config, Role};
 use crate::domain::access::ApiKeyHash;
+use crate::http::limits::LimitedClients;
 use crate::http::state::{Api, BULK_PLACES, BodyBudget, HttpSettings, RequestIds};
 use crate::ids::blocks::BlockOptions;
 use crate::ids::raft::{RaftIdOptions, RaftIds};
 use crate::lifecycle::Tasks;
-use crate::metrics::{ClickMetrics, HttpMetrics, LinkMetrics, Registry};
+use crate::metrics::{ClickMetrics, HttpMetrics, LimitMetrics, LinkMetrics, Registry};
 use crate::ports::click_store::{ClickSink, ClickStore};
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::random_128;
@@ -51,6 +52,7 @@ pub(super) struct Parts<'a> {
     pub(super) ids: Ids,
     pub(super) clicks: Clicks,
     pub(super) health: Health,
+    pub(super) clients: LimitedClients,
     pub(super) code_key: &'a CodeKey,
     pub(super) bootstrap: Option<ApiKeyHash>,
     pub(super) registry: &'a Registry,
@@ -109,6 +111,7 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
         ids,
         clicks,
         health,
+        clients,
         code_key,
         bootstrap,
         registry,
@@ -157,6 +160,8 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
         traces: around.traces.clone(),
         http_metrics: HttpMetrics::new(registry),
         link_metrics,
+        limit_metrics: LimitMetrics::new(registry),
+        clients,
         settings,
         request_ids: RequestIds::new(process_number(around)),
         body_budget: BodyBudget::default(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Invalid;
 use super::text;
-use super::value::{BadValue, ByteSize, ListenAddress, Network, Span, WebUrl};
+use super::value::{Allowance, BadValue, ByteSize, ListenAddress, Network, Span, WebUrl};
 
 /// hyper refuses a smaller buffer.
 const MIN_HEADER_SIZE: u64 = 8 << 10;
@@ -50,6 +50,26 @@ pub struct HttpConfig {
     /// From the signal to giving up on what still runs.
     #[serde(with = "text::one")]
     pub shutdown_deadline: Span,
+    /// How much one client may do.
+    pub limits: LimitsConfig,
+}
+
+/// Section `http.limits`: what one client may do, each if it is limited.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Links created with one API key.
+    #[serde(with = "text::optional")]
+    pub create: Option<Allowance>,
+    /// Links created without a key from one address.
+    #[serde(with = "text::optional")]
+    pub anonymous: Option<Allowance>,
+    /// Unknown codes and unknown API keys from one address.
+    #[serde(with = "text::optional")]
+    pub guess: Option<Allowance>,
+    /// Links followed from one address.
+    #[serde(with = "text::optional")]
+    pub follow: Option<Allowance>,
 }
 
 /// 301, 302, 307 or 308.

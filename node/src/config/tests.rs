@@ -93,6 +93,7 @@ fn variables_are_converted_by_the_type_of_the_default() {
         ("STINT_ADMIN_KEY", "1e9"),
         ("STINT_CLUSTER__NODE_ID", "3"),
         ("STINT_HTTP__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("STINT_HTTP__LIMITS__CREATE", "60 / 1m 30s"),
         ("STINT_HTTP__DRAIN_DELAY", "1m 30s"),
         ("STINT_HTTP__MAX_BODY_SIZE", "1 MiB"),
         ("STINT_AUTH__ANONYMOUS_CREATE", "false"),
@@ -107,6 +108,9 @@ fn variables_are_converted_by_the_type_of_the_default() {
     assert_eq!(config.cluster.node_id, 3);
     assert_eq!(config.http.trusted_proxies.len(), 2);
     assert!(config.http.trusted_proxies[1].contains("::1".parse().unwrap()));
+    let create = config.http.limits.create.unwrap();
+    assert_eq!((create.count().get(), create.period().as_secs(), create.to_string().as_str()), (60, 90, "60/1m 30s"));
+    assert!(config.http.limits.guess.is_none());
     assert_eq!(config.http.drain_delay.get().as_secs(), 90);
     assert_eq!(config.http.max_body_size.bytes(), 1 << 20);
     assert_eq!(config.auth.anonymous_create, AnonymousCreate::Never);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ const UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
+/// So that one of an allowance takes a microsecond at least to come back.
+const MOST_ALLOWED: u32 = 1_000_000;
+const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
+const LONGEST_PERIOD: Duration = Duration::from_hours(24);
+
 /// Why a text is not a value of its type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -31,6 +37,13 @@ pub struct Span(Duration);
 /// A number of bytes, such as `256KiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(u64);
+
+/// How much may be done in which time, such as `60/1m`. The time is 1 s to 1 day, the number 1 to 1,000,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    count: NonZeroU32,
+    period: Span,
+}
 
 /// An IP address and port to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +83,18 @@ impl ByteSize {
     /// The number of bytes as a length in memory.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl Allowance {
+    /// How much.
+    pub const fn count(self) -> NonZeroU32 {
+        self.count
+    }
+
+    /// In which time.
+    pub const fn period(self) -> Duration {
+        self.period.get()
     }
 }
 
@@ -139,6 +164,24 @@ impl FromStr for ByteSize {
     }
 }
 
+impl FromStr for Allowance {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let shape = || BadValue::shape(text, "a rate such as 60/1m");
+        let (count, period) = text.split_once('/').ok_or_else(shape)?;
+        let count: NonZeroU32 = count.trim().parse().map_err(|_| shape())?;
+        let period: Span = period.trim().parse().map_err(|_| shape())?;
+        if count.get() > MOST_ALLOWED {
+            return Err(BadValue::new(format!("{text:?} allows more than {MOST_ALLOWED}")));
+        }
+        if !(SHORTEST_PERIOD..=LONGEST_PERIOD).contains(&period.get()) {
+            return Err(BadValue::new(format!("the time in {text:?} is not between 1s and 24h")));
+        }
+        Ok(Self { count, period })
+    }
+}
+
 impl FromStr for ListenAddress {
     type Err = BadValue;
 
@@ -200,6 +243,12 @@ impl fmt::Display for ByteSize {
             Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
             None => write!(f, "{}B", self.0),
         }
+    }
+}
+
+impl fmt::Display for Allowance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, self.period)
     }
 }
 

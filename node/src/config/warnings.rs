@@ -7,8 +7,6 @@ use super::source::Source;
 
 /// What only members of the allocators' group use.
 const OF_MEMBERS: [&str; 2] = ["cluster.listen", "cluster.peers"];
-/// What no role uses yet.
-const OF_NOBODY: [&str; 1] = ["http.trusted_proxies"];
 /// What is of use only where there is a Postgres.
 const OF_SERVERS: [&str; 2] = ["database.replica_urls", "database.pool_size"];
 /// What is used between the nodes of a cluster.
@@ -17,13 +15,18 @@ const OF_CLUSTERS: [&str; 6] =
 /// What only nodes use that keep something.
 const OF_DATA: [&str; 2] = ["cluster.node_id", "cluster.data_dir"];
 /// What is of use only on a public port.
-const OF_PUBLIC_PORTS: [&str; 22] = [
+const OF_PUBLIC_PORTS: [&str; 27] = [
     "http.listen",
     "http.public_url",
+    "http.trusted_proxies",
     "http.redirect_status",
     "http.drain_delay",
     "http.max_body_size",
     "http.request_timeout",
+    "http.limits.create",
+    "http.limits.anonymous",
+    "http.limits.guess",
+    "http.limits.follow",
     "auth.anonymous_create",
     "auth.admin_key",
     "ids.source",
@@ -45,9 +48,9 @@ const OF_PUBLIC_PORTS: [&str; 22] = [
 impl Role {
     pub(super) fn unused(self) -> Vec<&'static str> {
         let lists: &[&[&str]] = match self {
-            Self::Dev => &[&OF_NOBODY, &OF_SERVERS, &OF_MEMBERS, &OF_CLUSTERS],
-            Self::Serve => &[&OF_NOBODY, &OF_MEMBERS, &OF_DATA],
-            Self::Allocator => &[&OF_NOBODY, &OF_SERVERS, &OF_PUBLIC_PORTS],
+            Self::Dev => &[&OF_SERVERS, &OF_MEMBERS, &OF_CLUSTERS],
+            Self::Serve => &[&OF_MEMBERS, &OF_DATA],
+            Self::Allocator => &[&OF_SERVERS, &OF_PUBLIC_PORTS],
         };
         let mut keys = lists.concat();
         keys.sort_unstable();

@@ -17,6 +17,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::limits::show_excess;
+use crate::service::limits::Excess;
+
 pub use catalogue::ProblemKind;
 
 /// The media type of problems.
@@ -28,7 +31,8 @@ pub struct Problem {
     kind: ProblemKind,
     detail: String,
     field: Option<String>,
-    retry_after: Option<u32>,
+    retry_after: Option<u64>,
+    excess: Option<Excess>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -60,7 +64,7 @@ impl Problem {
     /// A problem with a detail for its user.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let retry_after = (kind.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { kind, detail: detail.into(), field: None, retry_after, source: None }
+        Self { kind, detail: detail.into(), field: None, retry_after, excess: None, source: None }
     }
 
     /// A field with a value that can't be used.
@@ -73,6 +77,11 @@ impl Problem {
     pub fn caused_by(mut self, source: impl Error + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
+    }
+
+    /// The rate limit that was reached.
+    pub const fn excess(&self) -> Option<&Excess> {
+        self.excess.as_ref()
     }
 
     /// Which problem it is.
@@ -111,6 +120,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(excess) = &self.excess {
+            show_excess(headers, excess);
         }
         if self.kind == ProblemKind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"stint\""));

@@ -11,8 +11,11 @@ use std::sync::Arc;
 use stint_idgen::allocator::NamespaceName;
 
 use super::error::{Problem, ProblemKind};
+use super::limits::Sender;
 use super::state::Api;
-use crate::domain::access::{Caller, OwnerId, Scope};
+use crate::domain::access::{ApiKeyHash, Caller, OwnerId, Scope};
+use crate::domain::rate::{Client, Policy};
+use crate::service::limits::{Excess, Standing};
 
 /// The most characters of a parser's words, which quote the client's, that are sent back.
 const LONGEST_DETAIL: usize = 300;
@@ -194,32 +197,79 @@ impl OptionalFromRequestParts<Arc<Api>> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Option<Self>, Problem> {
+        let Ok(Sender(sender)) = Sender::from_request_parts(parts, api).await;
         let Some(key) = presented_key(&parts.headers)? else { return Ok(None) };
-        match api.keys.authenticate(key).await? {
-            Some(caller) => Ok(Some(Self(caller))),
-            None => Err(Problem::new(
-                ProblemKind::Unauthorized,
-                "the API key is unknown or revoked; check it, or ask for a new one",
-            )),
+        if let Some(sender) = sender {
+            api.clients.limits.admit(sender)?;
         }
+        if let Some(caller) = api.keys.authenticate(key).await? {
+            return Ok(Some(Self(caller)));
+        }
+        if let Some(sender) = sender {
+            api.clients.limits.note_guess(sender).await?;
+        }
+        let detail = "the API key is unknown or revoked; check it, or ask for a new one";
+        Err(Problem::new(ProblemKind::Unauthorized, detail))
     }
 }
 
 /// Who may create links: a caller with the scope, or anybody where that is allowed. It is known before the body is read.
-pub(super) struct Creator(pub(super) OwnerId);
+pub(super) struct Creator {
+    /// Whose the links will be.
+    pub(super) owner: OwnerId,
+    /// Whose allowance they are taken from, if it is limited at all.
+    limited: Option<(Policy, Client)>,
+}
+
+impl Creator {
+    /// Takes one link of the allowance; answers what is left.
+    pub(super) async fn take_one(&self, api: &Api) -> Result<Option<Standing>, Excess> {
+        match self.limited {
+            Some((policy, client)) => api.clients.limits.take(policy, client).await,
+            None => Ok(None),
+        }
+    }
+}
 
 impl FromRequestParts<Arc<Api>> for Creator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         match <Authenticated as OptionalFromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await? {
-            Some(authenticated) => Ok(Self(authenticated.allowed(Scope::LinksWrite)?.owner)),
-            None if api.settings.anonymous_create => Ok(Self(OwnerId::ANONYMOUS)),
+            Some(authenticated) => {
+                let caller = authenticated.allowed(Scope::LinksWrite)?;
+                let is_limited = !caller.scopes.allow(Scope::Admin);
+                let key = presented_key(&parts.headers)?.filter(|_| is_limited);
+                let limited = key.map(|key| (Policy::Create, Client::of_key(&ApiKeyHash::of(key))));
+                Ok(Self { owner: caller.owner, limited })
+            }
+            None if api.settings.anonymous_create => {
+                let Ok(Sender(sender)) = Sender::from_request_parts(parts, api).await;
+                Ok(Self { owner: OwnerId::ANONYMOUS, limited: sender.map(|client| (Policy::Anonymous, client)) })
+            }
             None => Err(Problem::new(
                 ProblemKind::Unauthorized,
                 "creating links needs an API key here: Authorization: Bearer KEY, or X-Api-Key: KEY",
             )),
         }
+    }
+}
+
+/// Who may create one link, which is taken from its allowance before the body is read.
+pub(super) struct CreatorOfOne {
+    /// Whose the link will be.
+    pub(super) owner: OwnerId,
+    /// What is left of the allowance.
+    pub(super) standing: Option<Standing>,
+}
+
+impl FromRequestParts<Arc<Api>> for CreatorOfOne {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let creator = Creator::from_request_parts(parts, api).await?;
+        let standing = creator.take_one(api).await?;
+        Ok(Self { owner: creator.owner, standing })
     }
 }
 

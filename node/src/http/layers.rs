@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{PROBLEM_JSON, Problem, ProblemKind};
+use super::limits::count_excess;
 use super::pages;
 use super::state::{Api, RequestId};
 use crate::metrics;
@@ -59,6 +60,9 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
         timed_out(limit).into_response()
     });
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        if let Some(excess) = problem.excess() {
+            count_excess(&api.limit_metrics, excess);
+        }
         log(&problem, &id, span.context());
         write_body(&mut response, &problem, &id, wants_html);
     }

@@ -78,7 +78,7 @@ impl Server {
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.max_header_size)
             .keep_alive(true);
-        Ok((Self { address, handle }, server.serve(router.into_make_service())))
+        Ok((Self { address, handle }, server.serve(router.into_make_service_with_connect_info::<SocketAddr>())))
     }
 
     /// Where the server listens: port 0 is resolved.

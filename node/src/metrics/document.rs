@@ -8,8 +8,8 @@ use stint_idgen::Lane;
 use stint_idgen::allocator::NamespaceName;
 
 use super::{
-    AdminMetrics, CacheMetrics, ClickMetrics, DatabaseMetrics, FallbackMetrics, HttpMetrics, IdMetrics, LinkMetrics,
-    Method, RaftMetrics, Registry, RegistryError, SnowflakeMetrics,
+    AdminMetrics, CacheMetrics, ClickMetrics, DatabaseMetrics, FallbackMetrics, HttpMetrics, IdMetrics, LimitMetrics,
+    LinkMetrics, Method, RaftMetrics, Registry, RegistryError, SnowflakeMetrics,
 };
 
 const HEAD: &str = "# Metrics
@@ -56,7 +56,7 @@ fn register_all(registry: &Registry) {
     http.count("/{code}", Method("GET"), 302);
     http.time("/{code}", Duration::ZERO);
     let _ = AdminMetrics::new(registry);
-    let _ = (LinkMetrics::new(registry), ClickMetrics::new(registry));
+    let _ = (LinkMetrics::new(registry), LimitMetrics::new(registry), ClickMetrics::new(registry));
     let _ = (CacheMetrics::new(registry), SnowflakeMetrics::new(registry));
     let ids = IdMetrics::new(registry, "raft");
     ids.set_headroom(&links, Duration::ZERO);

@@ -18,6 +18,7 @@ mod documents;
 mod fences;
 mod follow;
 mod ids;
+mod limits;
 mod links;
 mod maelstrom;
 mod namespaces;

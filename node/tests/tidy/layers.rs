@@ -7,7 +7,7 @@ use crate::source::{Name, Source};
 
 /// The modules of `node` and the modules that each may name, besides itself. Whoever adds a module says here where it
 /// belongs. `lib` names them all.
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("service", &["domain", "ports"]),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("storage", &["domain", "ports", "metrics"]),
     ("cache", &["domain", "ports", "metrics", "redis_server"]),
     ("clicks", &["domain", "ports", "metrics", "redis_server"]),
+    ("limits", &["domain", "ports", "redis_server"]),
     ("cluster", &["domain", "ports", "metrics"]),
     ("ids", &["domain", "ports", "metrics", "redis_server"]),
     ("http", WAYS_IN),
@@ -43,6 +44,7 @@ const EVERYTHING: &[&str] = &[
     "storage",
     "cache",
     "clicks",
+    "limits",
     "cluster",
     "ids",
     "http",
@@ -57,7 +59,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Crates that only some files of `node` may name: files, or folders with everything in them.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 8] = [
     ("sqlx", &["storage/"]),
     ("openraft", &["cluster/"]),
     ("redb", &["cluster/"]),
@@ -69,11 +71,13 @@ const HOMES: [(&str, &[&str]); 7] = [
             "clicks/",
             "ids/redis_blocks.rs",
             "ids/redis_blocks/",
+            "limits/shared.rs",
             "redis_server.rs",
             "redis_server/",
         ],
     ),
     ("axum", &["http.rs", "http/", "admin.rs", "cluster/rpc.rs", "cluster/rpc/"]),
+    ("governor", &["limits/local.rs"]),
     ("snowflake_rs", &["ids/snowflake/"]),
     ("axum_server", &["http/"]),
 ];

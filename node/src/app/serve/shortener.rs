@@ -15,6 +15,7 @@ use super::late::LateKeys;
 use super::{AtHand, Ports, ServeNode};
 use crate::app::Surroundings;
 use crate::app::api::{Ids, Parts, assemble, http_settings, start_clicks};
+use crate::app::limits::start_limits;
 use crate::cache::disabled::NoSharedCache;
 use crate::cache::memory::MemoryLinkCache;
 use crate::cache::redis::{PREFIX, RedisLinkCache, listen};
@@ -91,6 +92,8 @@ pub(super) async fn start_shortener(
     let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: snowflakes.clone() };
     let ids_look = Health::new(Arc::clone(&allocator)).with_ids(Arc::new(at_hand));
     let ids_look = (!config.cluster.allocators.is_empty()).then(|| Arc::new(IdsLook(ids_look)) as _);
+    let names = format!("{PREFIX}{deployment}:");
+    let shared_limits = redis.clone().map(|server| (server, names.as_str()));
     let looks: [Option<Arc<dyn Look>>; 3] =
         [Some(Arc::new(DatabaseLook(servers))), redis.map(|server| Arc::new(RedisLook(server)) as _), ids_look];
     let health = Health::of(looks.into_iter().flatten().collect());
@@ -101,6 +104,7 @@ pub(super) async fn start_shortener(
         ids: Ids { keys, namespaces, snowflakes: snowflakes.map(|it| it as _) },
         clicks,
         health: health.clone(),
+        clients: start_limits(config, shared_limits, &background, around),
         code_key: &code_key,
         bootstrap: config.auth.admin_key.as_ref().map(|key| ApiKeyHash::of(key.expose())),
         registry: &registry,

@@ -97,6 +97,9 @@ problems! {
     AliasReserved: "alias-reserved", UNPROCESSABLE_ENTITY, "The alias is reserved";
     /// The idempotency key came with another request within the last 24 hours. Use a new key for a new request.
     IdempotencyKeyReused: "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
+    /// You did more of this than one client may, in the time that `RateLimit-Policy` names. Nothing was done. Try again after
+    /// `Retry-After` seconds.
+    RateLimited: "rate-limited", TOO_MANY_REQUESTS, "Too many requests";
     /// The server made a mistake. It is logged under the request id.
     Internal: "internal", INTERNAL_SERVER_ERROR, "The server made a mistake";
     /// Something the server needs is away for the moment. Try again after `Retry-After` seconds; a create that is repeated

@@ -4,7 +4,9 @@ use stint_idgen::allocator::{NamespaceSpec, Refusal};
 
 use super::{Problem, ProblemKind};
 use crate::domain::alias::AliasError;
+use crate::domain::rate::Policy;
 use crate::domain::target_url::TargetUrlError;
+use crate::http::limits::retry_after;
 use crate::ports::coordination::{CoordinationError, MemberError};
 use crate::ports::id_source::IdError;
 use crate::ports::link_store::StoreError;
@@ -12,6 +14,7 @@ use crate::service::batch::BatchError;
 use crate::service::create::CreateError;
 use crate::service::decode_ids::DecodeError;
 use crate::service::issue_ids::{IssueError, MAX_COUNT_IN_RANGES};
+use crate::service::limits::Excess;
 use crate::service::links::LinkError;
 use crate::service::namespaces::{INT53_LIMIT, NamespaceError};
 
@@ -235,5 +238,27 @@ impl From<LinkError> for Problem {
             LinkError::Store(error) => error.into(),
             LinkError::Edit(error) => error.into(),
         }
+    }
+}
+
+impl From<Excess> for Problem {
+    fn from(excess: Excess) -> Self {
+        let (count, period, seconds) = (excess.rate.count, excess.rate.period, retry_after(&excess));
+        let detail = match excess.policy {
+            Policy::Create => format!("one API key may create {count} links in {period:?}; go on in {seconds} s"),
+            Policy::Anonymous => {
+                format!(
+                    "without an API key, {count} links may be created from one address in {period:?}; go on in {seconds} s"
+                )
+            }
+            Policy::Guess => format!(
+                "more than {count} codes or keys that don't exist were asked for from this address in {period:?}; go on in \
+                 {seconds} s"
+            ),
+            Policy::Follow => {
+                format!("{count} links may be followed from one address in {period:?}; go on in {seconds} s")
+            }
+        };
+        Self { retry_after: Some(seconds), excess: Some(excess), ..Self::new(ProblemKind::RateLimited, detail) }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stint_idgen::allocator::{NamespaceSpec, Refusal};
 
 use super::*;
 use crate::domain::alias::AliasError;
+use crate::domain::rate::{Policy, Rate};
 use crate::domain::target_url::TargetUrlError;
 use crate::ports::coordination::{CoordinationError, MemberError};
 use crate::ports::id_source::{IdError, NoSnowflake};
@@ -22,6 +24,11 @@ const SECRET: &str = "password=hunter2";
 
 fn unavailable() -> StoreError {
     StoreError::Unavailable { operation: "connect", source: Arc::new(std::io::Error::other(SECRET)) }
+}
+
+fn excess(policy: Policy) -> Excess {
+    let rate = Rate { count: 60.try_into().unwrap(), period: Duration::from_mins(1) };
+    Excess { policy, rate, wait: Duration::from_millis(1500) }
 }
 
 #[test]
@@ -44,7 +51,7 @@ fn every_error_has_its_status_and_type() {
         (BatchError::Overloaded.into(), 503, "overloaded"),
         (BatchError::Stopping.into(), 503, "unavailable"),
         (BatchError::Store(unavailable()).into(), 503, "unavailable"),
-        (IdError::Stalled { waited: std::time::Duration::ZERO }.into(), 503, "unavailable"),
+        (IdError::Stalled { waited: Duration::ZERO }.into(), 503, "unavailable"),
         (IdError::Exhausted.into(), 409, "ids-exhausted"),
         (IdError::LaneTaken.into(), 500, "internal"),
         (IdError::Fence(unavailable()).into(), 503, "unavailable"),
@@ -74,6 +81,10 @@ fn every_error_has_its_status_and_type() {
         (CreateError::ReuseNotPlain.into(), 422, "invalid-field"),
         (CreateError::IdempotencyMismatch.into(), 422, "idempotency-key-reused"),
         (CreateError::Store(BatchError::Overloaded).into(), 503, "overloaded"),
+        (excess(Policy::Create).into(), 429, "rate-limited"),
+        (excess(Policy::Anonymous).into(), 429, "rate-limited"),
+        (excess(Policy::Guess).into(), 429, "rate-limited"),
+        (excess(Policy::Follow).into(), 429, "rate-limited"),
         (LinkError::Missing.into(), 404, "link-not-found"),
         (LinkError::Deleted.into(), 410, "link-deleted"),
         (LinkError::Foreign.into(), 403, "forbidden"),
@@ -108,6 +119,9 @@ fn an_answer_that_asks_to_come_back_says_when() {
         assert_eq!(has, kind.status() == StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store", "{kind:?}");
     }
+    let limited = Problem::from(excess(Policy::Create)).into_response();
+    assert_eq!(limited.headers()[header::RETRY_AFTER], "2");
+    assert_eq!(limited.headers()["ratelimit"], "\"create\";r=0;t=2");
 }
 
 #[test]

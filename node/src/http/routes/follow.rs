@@ -11,9 +11,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::link::Link;
+use crate::domain::rate::Policy;
 use crate::domain::timestamp::UnixMs;
-use crate::http::error::documented::{LinkProblems, ServerProblems};
+use crate::http::error::documented::{LimitProblems, LinkProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemKind};
+use crate::http::limits::Sender;
 use crate::http::pages;
 use crate::http::state::Api;
 use crate::service::resolve::{Follow, Tier};
@@ -56,6 +58,7 @@ pub(in crate::http) struct LinkPreview {
          headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
         (status = 200, description = "The preview, for a code with `+`", body = LinkPreview),
         LinkProblems,
+        LimitProblems,
         ServerProblems,
     )
 )]
@@ -64,18 +67,33 @@ pub(in crate::http) async fn follow(
     method: Method,
     headers: HeaderMap,
     uri: Uri,
+    Sender(sender): Sender,
 ) -> Result<Response, Problem> {
+    if let Some(sender) = sender {
+        api.clients.limits.admit(sender)?;
+        api.clients.limits.take(Policy::Follow, sender).await?;
+    }
+    let answer = answer(&api, &method, &headers, &uri).await;
+    if let (Some(sender), Err(problem)) = (sender, &answer)
+        && problem.kind() == ProblemKind::LinkNotFound
+    {
+        api.clients.limits.note_guess(sender).await?;
+    }
+    answer
+}
+
+async fn answer(api: &Api, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
     let decoded = percent_decode_str(uri.path().trim_start_matches('/')).decode_utf8_lossy();
     let path = decoded.as_ref();
     if let Some(code) = path.strip_suffix('+') {
-        return preview(&api, code, &headers).await;
+        return preview(api, code, headers).await;
     }
-    let counts = method != Method::HEAD;
+    let counts = *method != Method::HEAD;
     let follow = api.resolve.follow(path, counts).await;
-    count(&api, follow.as_ref().ok());
+    count(api, follow.as_ref().ok());
     match follow? {
         Follow::To { link, limited, .. } => {
-            let redirected = redirect(&api, &link, limited)?;
+            let redirected = redirect(api, &link, limited)?;
             if counts {
                 api.clicks.record(link.key, UnixMs::from_clock(api.clock.unix_ms()));
             }

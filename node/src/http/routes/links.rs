@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 use self::wire::{CreateLinkRequest, LinkResponse, ListLinksParams, ListLinksResponse, UpdateLinkRequest};
 use crate::domain::access::{OwnerId, Scope};
 use crate::domain::link::Link;
-use crate::http::error::documented::{AccessProblems, BodyProblems, LinkProblems, ServerProblems};
+use crate::http::error::documented::{AccessProblems, BodyProblems, LimitProblems, LinkProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
-use crate::http::extract::{Authenticated, Creator, JsonBody, Name, Query, idempotency_key};
+use crate::http::extract::{Authenticated, CreatorOfOne, JsonBody, Name, Query, idempotency_key};
+use crate::http::limits::show_standing;
 use crate::http::state::Api;
 use crate::metrics::LinkMetrics;
 use crate::ports::link_store::Idempotency;
@@ -48,12 +49,13 @@ use crate::service::links::ListRequest;
          `idempotency-key-reused`", body = ProblemBody, content_type = "application/problem+json"),
         AccessProblems,
         BodyProblems,
+        LimitProblems,
         ServerProblems,
     )
 )]
 pub(in crate::http) async fn create_link(
     State(api): State<Arc<Api>>,
-    Creator(owner): Creator,
+    CreatorOfOne { owner, standing }: CreatorOfOne,
     headers: HeaderMap,
     JsonBody(body): JsonBody<CreateLinkRequest>,
 ) -> Result<Response, Problem> {
@@ -66,6 +68,9 @@ pub(in crate::http) async fn create_link(
     let mut response = (status, Json(link)).into_response();
     if let Some(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
+    }
+    if let Some(standing) = &standing {
+        show_standing(response.headers_mut(), standing);
     }
     Ok(response)
 }

@@ -9,8 +9,8 @@ mod rows;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::ready;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -26,14 +26,15 @@ use utoipa::ToSchema;
 use self::rows::{RowError, Rows, Shape};
 use super::count;
 use super::wire::CreateLinkRequest;
-use crate::domain::access::OwnerId;
 use crate::domain::alias::Alias;
 use crate::domain::link::Link;
 use crate::http::error::documented::{AccessProblems, BodyProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::extract::{Creator, content_type, idempotency_key, object, wrong_content_type};
+use crate::http::limits::count_excess;
 use crate::http::state::{Api, RequestId};
 use crate::ports::link_store::Idempotency;
+use crate::service::limits::Excess;
 
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -75,10 +76,13 @@ enum Outcome {
 /// What the rows of one request share.
 struct Bulk {
     api: Arc<Api>,
-    owner: OwnerId,
+    creator: Creator,
     idempotency_key: Option<String>,
     /// Set once something was away: the rows behind are not tried, since each would wait for it.
     gave_up: AtomicBool,
+    /// The first refusal by a rate limit: the rows behind are refused as well, so that a client can send them again from
+    /// there.
+    limited: OnceLock<Excess>,
 }
 
 /// The body as it arrives.
@@ -117,7 +121,7 @@ struct Arriving {
 )]
 pub(in crate::http) async fn create_links(
     State(api): State<Arc<Api>>,
-    Creator(owner): Creator,
+    creator: Creator,
     request: Request,
 ) -> Result<Response, Problem> {
     let shape = shape(request.headers())?;
@@ -136,7 +140,13 @@ pub(in crate::http) async fn create_links(
         rows: Some(Rows::new(shape, api.settings.max_body_size)),
         ready: VecDeque::new(),
     };
-    let bulk = Bulk { api: Arc::clone(&api), owner, idempotency_key, gave_up: AtomicBool::new(false) };
+    let bulk = Bulk {
+        api: Arc::clone(&api),
+        creator,
+        idempotency_key,
+        gave_up: AtomicBool::new(false),
+        limited: OnceLock::new(),
+    };
     let rows = arriving.into_rows().enumerate();
     let mut outcomes: Vec<_> = rows.map(|(index, row)| bulk.outcome(index, row)).buffered(IN_FLIGHT).collect().await;
     match outcomes.as_mut_slice() {
@@ -221,6 +231,9 @@ impl Bulk {
                 if problem.kind() == ProblemKind::Unavailable {
                     self.gave_up.store(true, Ordering::Relaxed);
                 }
+                if let Some(excess) = problem.excess() {
+                    count_excess(&self.api.limit_metrics, excess);
+                }
                 Outcome::Failed(Box::new(problem))
             }
         }
@@ -231,11 +244,23 @@ impl Bulk {
         if self.gave_up.load(Ordering::Relaxed) {
             return Err(Problem::new(ProblemKind::Unavailable, "not tried: something was away for the rows before"));
         }
+        self.take_one().await?;
         let idempotency = self.idempotency_key.as_ref().map(|key| Idempotency {
             key: format!("{key}#{index}"),
             request_hash: Sha256::digest(request.canonical()).into(),
         });
-        super::created(&self.api, request.validate(self.owner, idempotency)?).await
+        super::created(&self.api, request.validate(self.creator.owner, idempotency)?).await
+    }
+
+    async fn take_one(&self) -> Result<(), Excess> {
+        if let Some(excess) = self.limited.get() {
+            return Err(*excess);
+        }
+        let taken = self.creator.take_one(&self.api).await;
+        taken.map(drop).inspect_err(|excess| {
+            // Another row may have been refused at the same time.
+            let _ = self.limited.set(*excess);
+        })
     }
 }
 
