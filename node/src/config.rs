@@ -41,7 +41,7 @@ pub use load::{Inputs, Loaded, load};
 pub use log::{LogConfig, LogFilter, LogFormat, TraceConfig};
 pub use secret::Secret;
 pub use source::{Disk, Flag, ReadFile, Source};
-pub use value::{Allowance, ByteSize, ListenAddress, Network, Span, WebUrl};
+pub use value::{ByteSize, ListenAddress, Network, RateLimit, Span, WebUrl};
 
 /// Exit code of every configuration and usage error (`EX_USAGE` of sysexits).
 pub const EXIT_USAGE: u8 = 64;

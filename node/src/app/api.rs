@@ -19,7 +19,7 @@ use crate::http::state::{Api, BULK_PLACES, BodyBudget, HttpSettings, RequestIds}
 use crate::ids::blocks::BlockOptions;
 use crate::ids::raft::{RaftIdOptions, RaftIds};
 use crate::lifecycle::Tasks;
-use crate::metrics::{ClickMetrics, HttpMetrics, LimitMetrics, LinkMetrics, Registry};
+use crate::metrics::{ClickMetrics, HttpMetrics, LinkMetrics, Registry};
 use crate::ports::click_store::{ClickSink, ClickStore};
 use crate::ports::coordination::Allocator;
 use crate::ports::entropy::random_128;
@@ -104,27 +104,11 @@ pub(super) fn start_clicks(
 
 /// The use cases, over `parts`.
 pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSettings, around: &Surroundings) -> Api {
-    let Parts {
-        allocator,
-        store,
-        keys,
-        ids,
-        clicks,
-        health,
-        clients,
-        code_key,
-        bootstrap,
-        registry,
-        background,
-        tiers,
-        write_batches,
-        stopping,
-    } = parts;
     let clock = Arc::clone(&around.clock);
-    let codec = Arc::new(KeyCodec::new(code_key));
-    let link_metrics = LinkMetrics::new(registry);
-
-    let Workers { writes, edits, visits } = start_workers(background, write_batches, &store, &tiers, &link_metrics);
+    let codec = Arc::new(KeyCodec::new(parts.code_key));
+    let (http_metrics, link_metrics) = (HttpMetrics::new(parts.registry), LinkMetrics::new(parts.registry));
+    let Workers { writes, edits, visits } = start_workers(&parts, &link_metrics);
+    let Parts { allocator, store, keys, ids, clicks, health, clients, bootstrap, tiers, stopping, .. } = parts;
     let resolve =
         Arc::new(ResolveLinks::new(Arc::clone(&store), tiers.clone(), Arc::clone(&codec), visits, Arc::clone(&clock)));
     Api {
@@ -158,9 +142,8 @@ pub(super) fn assemble(parts: Parts<'_>, own: &Arc<OwnHost>, settings: HttpSetti
         codec,
         clock,
         traces: around.traces.clone(),
-        http_metrics: HttpMetrics::new(registry),
+        http_metrics,
         link_metrics,
-        limit_metrics: LimitMetrics::new(registry),
         clients,
         settings,
         request_ids: RequestIds::new(process_number(around)),
@@ -190,16 +173,11 @@ struct Workers {
     visits: Batcher<Key, VisitOutcome>,
 }
 
-fn start_workers(
-    background: &Tasks,
-    batches: usize,
-    store: &Arc<dyn LinkStore>,
-    tiers: &Tiers,
-    metrics: &LinkMetrics,
-) -> Workers {
+fn start_workers(parts: &Parts<'_>, metrics: &LinkMetrics) -> Workers {
+    let Parts { background, write_batches, store, tiers, .. } = parts;
     let stop = background.stopping();
     let (creating, sizes) = (Arc::clone(store), metrics.batch_size.clone());
-    let (writes, worker) = Batcher::new(stop.clone(), batches, move |links: Vec<_>| {
+    let (writes, worker) = Batcher::new(stop.clone(), *write_batches, move |links: Vec<_>| {
         let store = Arc::clone(&creating);
         sizes.record(u32::try_from(links.len()).unwrap_or(u32::MAX));
         async move { store.create(links).await }

@@ -9,7 +9,7 @@ use stint_idgen::CodeKey;
 
 use super::api::{Ids, Parts, assemble, http_settings, id_options, own_host, start_clicks};
 use super::frontend::{Frontend, bind_admin, bind_public};
-use super::limits::start_limits;
+use super::limits::rate_limits;
 use super::{CLOSED_WITHIN, Surroundings};
 use crate::cache::memory::MemoryLinkCache;
 use crate::cluster::group::{Group, GroupOptions};
@@ -89,7 +89,7 @@ pub async fn start_dev(config: &Config, repair_ids: bool, around: Surroundings) 
         ids: Ids { keys: Arc::clone(&ids) as _, namespaces: ids, snowflakes: None },
         clicks: start_clicks(config, None, Arc::clone(&store) as _, &registry, &background, &around),
         health: Health::new(Arc::clone(&group) as _).with_store(Arc::clone(&store) as _),
-        clients: start_limits(config, None, &background, &around),
+        clients: rate_limits(config, None, &registry, &around),
         code_key: &code_key,
         bootstrap: Some(ApiKeyHash::of(&admin_key.text)),
         registry: &registry,

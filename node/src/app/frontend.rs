@@ -64,11 +64,7 @@ impl Frontend {
         router: axum::Router,
     ) -> anyhow::Result<SocketAddr> {
         let (server, task) = Server::new(listener, router, self.limits).context(name)?;
-        self.servers.start(name, async move {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "the {name} failed");
-            }
-        });
+        self.servers.start(name, task);
         let address = server.address();
         self.open.push(server);
         Ok(address)
@@ -110,9 +106,10 @@ impl Frontend {
         }
     }
 
-    /// From now on `/readyz` says no.
+    /// From now on `/readyz` says no, and answers ask their clients to connect elsewhere.
     pub(super) fn begin_stopping(&self) {
         self.readiness.begin_stopping();
+        self.open.iter().for_each(Server::begin_stopping);
     }
 
     /// Not ready, a pause in which proxies notice, then no new connections, and an end to those that are open. False if

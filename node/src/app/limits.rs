@@ -3,41 +3,42 @@
 use std::sync::Arc;
 
 use super::Surroundings;
-use crate::config::{Allowance, Config};
+use crate::cache::redis::PREFIX;
+use crate::config::{Config, RateLimit};
 use crate::domain::rate::{Policy, Rate};
 use crate::http::limits::LimitedClients;
-use crate::lifecycle::Tasks;
 use crate::limits::{LocalLimiter, SharedLimiter};
+use crate::metrics::{LimitMetrics, Registry};
 use crate::ports::rate_limiter::RateLimiter;
 use crate::redis_server::RedisServer;
 use crate::service::limits::{Limit, RateLimits};
 
-/// The limits of this node; `shared` is the Redis of all nodes, and what their names in it begin with.
-pub(super) fn start_limits(
+/// The limits of this node; `shared` is the Redis of all nodes of a deployment.
+pub(super) fn rate_limits(
     config: &Config,
-    shared: Option<(RedisServer, &str)>,
-    background: &Tasks,
+    shared: Option<(&RedisServer, &str)>,
+    registry: &Registry,
     around: &Surroundings,
 ) -> LimitedClients {
     let limits = Policy::ALL.into_iter().filter_map(|policy| {
-        let rate = rate(allowance(config, policy)?);
+        let rate = rate(configured(config, policy)?);
         let local = Arc::new(LocalLimiter::new(rate, Arc::clone(&around.clock)));
-        let kept = Arc::clone(&local);
-        background.start_endless("rate limits", async move { kept.keep_small().await });
-        let limiter: Arc<dyn RateLimiter> = match &shared {
+        let limiter: Arc<dyn RateLimiter> = match shared {
             // A redirect out of memory takes microseconds: asking Redis first would cost it a hundred times that.
-            Some((server, prefix)) if policy != Policy::Follow => {
-                Arc::new(SharedLimiter::new(server.clone(), prefix, policy, rate, local))
+            Some((server, deployment)) if policy != Policy::Follow => {
+                let prefix = format!("{PREFIX}{deployment}:");
+                Arc::new(SharedLimiter::new(server.clone(), &prefix, policy, rate, local))
             }
             _ => local,
         };
         Some(Limit { policy, rate, limiter })
     });
     let limits = RateLimits::new(limits.collect(), Arc::clone(&around.clock));
-    LimitedClients::new(limits, config.http.trusted_proxies.iter().map(|network| network.get()).collect())
+    let trusted_proxies = config.http.trusted_proxies.iter().map(|network| network.get()).collect();
+    LimitedClients::new(limits, trusted_proxies, LimitMetrics::new(registry))
 }
 
-const fn allowance(config: &Config, policy: Policy) -> Option<Allowance> {
+const fn configured(config: &Config, policy: Policy) -> Option<RateLimit> {
     let limits = &config.http.limits;
     match policy {
         Policy::Create => limits.create,
@@ -47,6 +48,6 @@ const fn allowance(config: &Config, policy: Policy) -> Option<Allowance> {
     }
 }
 
-const fn rate(allowance: Allowance) -> Rate {
-    Rate { count: allowance.count(), period: allowance.period() }
+const fn rate(limit: RateLimit) -> Rate {
+    Rate { count: limit.count(), period: limit.period() }
 }

@@ -20,7 +20,7 @@ use super::Surroundings;
 use super::api::{Ids, Parts, assemble, http_settings, own_host, start_clicks};
 use super::coordination::allocators_client;
 use super::frontend::{Frontend, bind_admin, bind_public};
-use super::limits::start_limits;
+use super::limits::rate_limits;
 use crate::cache::memory::MemoryLinkCache;
 use crate::config::{Config, Role};
 use crate::domain::access::ApiKeyHash;
@@ -117,7 +117,7 @@ fn start_ids_only(config: &Config, allocator: Arc<dyn Allocator>, around: &Surro
         ids: Ids { keys: Arc::clone(&namespaces) as _, namespaces, snowflakes: snowflakes.map(|it| it as _) },
         clicks: start_clicks(config, None, Arc::new(NoDatabase), &registry, &background, around),
         health: health.clone(),
-        clients: start_limits(config, None, &background, around),
+        clients: rate_limits(config, None, &registry, around),
         code_key: &code_key,
         bootstrap: Some(ApiKeyHash::of(admin_key.expose())),
         registry: &registry,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Invalid;
 use super::text;
-use super::value::{Allowance, BadValue, ByteSize, ListenAddress, Network, Span, WebUrl};
+use super::value::{BadValue, ByteSize, ListenAddress, Network, RateLimit, Span, WebUrl};
 
 /// hyper refuses a smaller buffer.
 const MIN_HEADER_SIZE: u64 = 8 << 10;
@@ -60,16 +60,16 @@ pub struct HttpConfig {
 pub struct LimitsConfig {
     /// Links created with one API key.
     #[serde(with = "text::optional")]
-    pub create: Option<Allowance>,
+    pub create: Option<RateLimit>,
     /// Links created without a key from one address.
     #[serde(with = "text::optional")]
-    pub anonymous: Option<Allowance>,
+    pub anonymous: Option<RateLimit>,
     /// Unknown codes and unknown API keys from one address.
     #[serde(with = "text::optional")]
-    pub guess: Option<Allowance>,
+    pub guess: Option<RateLimit>,
     /// Links followed from one address.
     #[serde(with = "text::optional")]
-    pub follow: Option<Allowance>,
+    pub follow: Option<RateLimit>,
 }
 
 /// 301, 302, 307 or 308.

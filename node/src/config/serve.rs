@@ -96,6 +96,12 @@ impl Loaded {
                 format!("is not set: {assumed} is assumed; behind a proxy set it to what users see (--public-url)");
             warnings.push(self.problem("http.public_url", message));
         }
+        let limits = &http.limits;
+        let by_address = [limits.anonymous, limits.guess, limits.follow].iter().any(Option::is_some);
+        if by_address && http.public_url.is_some() && http.trusted_proxies.is_empty() {
+            let message = "is not set: behind a proxy all clients look like one, and share each rate limit by address";
+            warnings.push(self.problem("http.trusted_proxies", message));
+        }
         if self.config.cluster.secret.is_none() {
             warnings.push(self.problem("cluster.secret", NO_SECRET));
         }

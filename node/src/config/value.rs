@@ -40,7 +40,7 @@ pub struct ByteSize(u64);
 
 /// How much may be done in which time, such as `60/1m`. The time is 1 s to 1 day, the number 1 to 1,000,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
+pub struct RateLimit {
     count: NonZeroU32,
     period: Span,
 }
@@ -86,7 +86,7 @@ impl ByteSize {
     }
 }
 
-impl Allowance {
+impl RateLimit {
     /// How much.
     pub const fn count(self) -> NonZeroU32 {
         self.count
@@ -164,7 +164,7 @@ impl FromStr for ByteSize {
     }
 }
 
-impl FromStr for Allowance {
+impl FromStr for RateLimit {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
@@ -246,7 +246,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-impl fmt::Display for Allowance {
+impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.count, self.period)
     }

@@ -66,15 +66,14 @@ impl Rate {
 impl Client {
     /// The holder of an API key.
     pub fn of_key(hash: &ApiKeyHash) -> Self {
-        let (first, _) = hash.0.split_first_chunk().expect("a hash has 32 bytes");
-        Self::Key(u64::from_be_bytes(*first))
+        Self::Key(u64::from_be_bytes(std::array::from_fn(|at| hash.0[at])))
     }
 
     /// Everybody at `address`.
     pub fn at(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6(u64::try_from(address.to_bits() >> 64).expect("64 bits are left")),
+            IpAddr::V6(address) => Self::V6(u64::from_be_bytes(std::array::from_fn(|at| address.octets()[at]))),
         }
     }
 }

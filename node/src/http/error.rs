@@ -32,7 +32,8 @@ pub struct Problem {
     detail: String,
     field: Option<String>,
     retry_after: Option<u64>,
-    excess: Option<Excess>,
+    excess: Option<Box<Excess>>,
+    is_guess: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -64,7 +65,7 @@ impl Problem {
     /// A problem with a detail for its user.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let retry_after = (kind.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { kind, detail: detail.into(), field: None, retry_after, excess: None, source: None }
+        Self { kind, detail: detail.into(), field: None, retry_after, excess: None, is_guess: false, source: None }
     }
 
     /// A field with a value that can't be used.
@@ -80,8 +81,20 @@ impl Problem {
     }
 
     /// The rate limit that was reached.
-    pub const fn excess(&self) -> Option<&Excess> {
-        self.excess.as_ref()
+    pub fn excess(&self) -> Option<&Excess> {
+        self.excess.as_deref()
+    }
+
+    /// The problem of whoever asked for what isn't there, which may have been a guess.
+    #[must_use]
+    pub const fn guessed(mut self) -> Self {
+        self.is_guess = true;
+        self
+    }
+
+    /// Whether it may have been a guess.
+    pub const fn is_guess(&self) -> bool {
+        self.is_guess
     }
 
     /// Which problem it is.

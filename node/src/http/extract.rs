@@ -197,20 +197,30 @@ impl OptionalFromRequestParts<Arc<Api>> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Option<Self>, Problem> {
-        let Ok(Sender(sender)) = Sender::from_request_parts(parts, api).await;
         let Some(key) = presented_key(&parts.headers)? else { return Ok(None) };
-        if let Some(sender) = sender {
-            api.clients.limits.admit(sender)?;
+        let sender = parts.extensions.get::<Sender>();
+        if let Some(Sender(sender)) = sender
+            && !api.keys.has_seen(key)
+        {
+            api.clients.limits.admit(*sender)?;
         }
-        if let Some(caller) = api.keys.authenticate(key).await? {
-            return Ok(Some(Self(caller)));
+        let Some(caller) = api.keys.authenticate(key).await? else {
+            let detail = "the API key is unknown or revoked; check it, or ask for a new one";
+            return Err(Problem::new(ProblemKind::Unauthorized, detail).guessed());
+        };
+        if let Some(Sender(sender)) = sender
+            && is_about_one_link(parts)
+            && !caller.scopes.allow(Scope::Admin)
+        {
+            api.clients.limits.admit(*sender)?;
         }
-        if let Some(sender) = sender {
-            api.clients.limits.note_guess(sender).await?;
-        }
-        let detail = "the API key is unknown or revoked; check it, or ask for a new one";
-        Err(Problem::new(ProblemKind::Unauthorized, detail))
+        Ok(Some(Self(caller)))
     }
+}
+
+/// Whether the answer tells if a link is there.
+fn is_about_one_link(parts: &Parts) -> bool {
+    parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str().starts_with("/api/v1/links/{code}"))
 }
 
 /// Who may create links: a caller with the scope, or anybody where that is allowed. It is known before the body is read.
@@ -222,10 +232,15 @@ pub(super) struct Creator {
 }
 
 impl Creator {
-    /// Takes one link of the allowance; answers what is left.
-    pub(super) async fn take_one(&self, api: &Api) -> Result<Option<Standing>, Excess> {
+    /// Takes some links of the allowance; nothing if there is no limit.
+    pub(super) async fn take(&self, api: &Api, wanted: u32) -> Option<Standing> {
+        let (policy, client) = self.limited?;
+        api.clients.limits.take(policy, client, wanted).await
+    }
+
+    async fn take_one(&self, api: &Api) -> Result<Option<Standing>, Excess> {
         match self.limited {
-            Some((policy, client)) => api.clients.limits.take(policy, client).await,
+            Some((policy, client)) => api.clients.limits.take_one(policy, client).await,
             None => Ok(None),
         }
     }
@@ -244,8 +259,8 @@ impl FromRequestParts<Arc<Api>> for Creator {
                 Ok(Self { owner: caller.owner, limited })
             }
             None if api.settings.anonymous_create => {
-                let Ok(Sender(sender)) = Sender::from_request_parts(parts, api).await;
-                Ok(Self { owner: OwnerId::ANONYMOUS, limited: sender.map(|client| (Policy::Anonymous, client)) })
+                let sender = parts.extensions.get::<Sender>();
+                Ok(Self { owner: OwnerId::ANONYMOUS, limited: sender.map(|sender| (Policy::Anonymous, sender.0)) })
             }
             None => Err(Problem::new(
                 ProblemKind::Unauthorized,

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{PROBLEM_JSON, Problem, ProblemKind};
-use super::limits::count_excess;
+use super::limits::Sender;
 use super::pages;
 use super::state::{Api, RequestId};
 use crate::metrics;
@@ -47,6 +47,10 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     if route == BULK {
         request.extensions_mut().insert(RequestId(id.clone()));
     }
+    let sender = api.clients.sender(&request);
+    if let Some(sender) = sender {
+        request.extensions_mut().insert(sender);
+    }
     let limit = time_limit(&api, route);
     let parent = request.headers().get(TRACEPARENT).and_then(|parent| TraceContext::parse(parent.to_str().ok()?));
     let span = api.traces.begin(method.0, route, parent);
@@ -59,9 +63,15 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
         count_given_up(&api, route, method);
         timed_out(limit).into_response()
     });
+    if let Some(Sender(sender)) = sender
+        && response.extensions().get::<Problem>().is_some_and(Problem::is_guess)
+        && let Err(excess) = api.clients.limits.note_guess(sender).await
+    {
+        response = Problem::from(excess).into_response();
+    }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         if let Some(excess) = problem.excess() {
-            count_excess(&api.limit_metrics, excess);
+            api.clients.count(excess);
         }
         log(&problem, &id, span.context());
         write_body(&mut response, &problem, &id, wants_html);

@@ -2,18 +2,14 @@
 //!
 //! `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::request::Parts;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use super::state::Api;
 use crate::domain::rate::{Client, Policy, Rate};
 use crate::metrics::LimitMetrics;
 use crate::service::limits::{Excess, RateLimits, Standing};
@@ -28,18 +24,39 @@ pub struct LimitedClients {
     /// The limits.
     pub limits: RateLimits,
     trusted_proxies: Vec<IpNet>,
+    metrics: LimitMetrics,
     /// Whether a proxy was seen that isn't trusted: an operator is told once.
     has_warned: AtomicBool,
 }
 
-/// Whoever sends a request, by its address, if any limit asks for it.
+/// Whoever sends a request, by its address; nobody if no limit asks for it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sender(pub(super) Option<Client>);
+pub(super) struct Sender(pub(super) Client);
 
 impl LimitedClients {
     /// These limits. What `trusted_proxies` say of the clients behind them is believed.
-    pub const fn new(limits: RateLimits, trusted_proxies: Vec<IpNet>) -> Self {
-        Self { limits, trusted_proxies, has_warned: AtomicBool::new(false) }
+    pub const fn new(limits: RateLimits, trusted_proxies: Vec<IpNet>, metrics: LimitMetrics) -> Self {
+        Self { limits, trusted_proxies, metrics, has_warned: AtomicBool::new(false) }
+    }
+
+    /// Counts a refusal.
+    pub(super) fn count(&self, excess: &Excess) {
+        match excess.policy {
+            Policy::Create => &self.metrics.create,
+            Policy::Anonymous => &self.metrics.anonymous,
+            Policy::Guess => &self.metrics.guess,
+            Policy::Follow => &self.metrics.follow,
+        }
+        .increment(1);
+    }
+
+    /// Who sent the request, if any limit asks for it.
+    pub(super) fn sender(&self, request: &Request) -> Option<Sender> {
+        if !self.limits.look_at_addresses() {
+            return None;
+        }
+        let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+        Some(Sender(Client::at(self.address(peer.ip(), request.headers()))))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -49,15 +66,17 @@ impl LimitedClients {
     /// The nearest address that isn't a trusted proxy's: whatever stands before it in the header, anybody may have written.
     fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = peer.to_canonical();
-        for value in headers.get_all(FORWARDED_FOR).iter().rev() {
-            for hop in value.to_str().unwrap_or("").rsplit(',') {
-                if !self.trusts(nearest) {
-                    self.warn_of(nearest);
-                    return nearest;
-                }
-                let Some(address) = hop_address(hop.trim()) else { return nearest };
-                nearest = address.to_canonical();
+        let mut hops =
+            headers.get_all(FORWARDED_FOR).iter().rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b','));
+        if !self.trusts(nearest) {
+            if hops.next().is_some() {
+                self.warn_of(nearest);
             }
+            return nearest;
+        }
+        while self.trusts(nearest) {
+            let Some(address) = hops.next().and_then(hop_address) else { break };
+            nearest = address.to_canonical();
         }
         nearest
     }
@@ -74,28 +93,15 @@ impl LimitedClients {
 }
 
 /// An address as proxies write it, some with a port.
-fn hop_address(hop: &str) -> Option<IpAddr> {
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
     let bare = hop.trim_start_matches('[').trim_end_matches(']');
     bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-impl FromRequestParts<Arc<Api>> for Sender {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Infallible> {
-        if !api.clients.limits.look_at_addresses() {
-            return Ok(Self(None));
-        }
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        Ok(Self(peer.map(|peer| Client::at(api.clients.address(peer, &parts.headers)))))
-    }
-}
-
 /// Says what is left.
 pub(super) fn show_standing(headers: &mut HeaderMap, standing: &Standing) {
-    let Standing { policy, rate, left } = *standing;
-    let used = rate.count.get().saturating_sub(left);
-    show(headers, policy, rate, left, whole_seconds(rate.interval() * used));
+    show(headers, standing.policy, standing.rate, standing.taken.left, retry_after(&standing.excess()));
 }
 
 /// Says that nothing is left.
@@ -103,25 +109,14 @@ pub(super) fn show_excess(headers: &mut HeaderMap, excess: &Excess) {
     show(headers, excess.policy, excess.rate, 0, retry_after(excess));
 }
 
-/// Counts a refusal.
-pub(super) fn count_excess(metrics: &LimitMetrics, excess: &Excess) {
-    match excess.policy {
-        Policy::Create => &metrics.create,
-        Policy::Anonymous => &metrics.anonymous,
-        Policy::Guess => &metrics.guess,
-        Policy::Follow => &metrics.follow,
-    }
-    .increment(1);
-}
-
 /// When to come back, in seconds.
 pub(super) fn retry_after(excess: &Excess) -> u64 {
     whole_seconds(excess.wait).max(1)
 }
 
-fn show(headers: &mut HeaderMap, policy: Policy, rate: Rate, left: u32, until_whole: u64) {
+fn show(headers: &mut HeaderMap, policy: Policy, rate: Rate, left: u32, until_more: u64) {
     let name = policy.name();
-    let limit = format!("\"{name}\";r={left};t={until_whole}");
+    let limit = format!("\"{name}\";r={left};t={until_more}");
     let whole = format!("\"{name}\";q={};w={}", rate.count, whole_seconds(rate.period));
     for (header, text) in [(RATE_LIMIT, limit), (RATE_LIMIT_POLICY, whole)] {
         headers.insert(header, HeaderValue::try_from(text).expect("names and numbers are visible ASCII"));
@@ -134,18 +129,23 @@ fn whole_seconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::metrics::Registry;
     use crate::ports::clock::ManualClock;
+    use crate::ports::rate_limiter::Taken;
 
     fn clients(trusted: &[&str]) -> LimitedClients {
         let limits = RateLimits::new(Vec::new(), Arc::new(ManualClock::default()));
-        LimitedClients::new(limits, trusted.iter().map(|network| network.parse().unwrap()).collect())
+        let metrics = LimitMetrics::new(&Registry::new().unwrap());
+        LimitedClients::new(limits, trusted.iter().map(|network| network.parse().unwrap()).collect(), metrics)
     }
 
     fn address(clients: &LimitedClients, peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append(FORWARDED_FOR, value.parse().unwrap());
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         clients.address(peer.parse().unwrap(), &headers).to_string()
     }
@@ -192,7 +192,8 @@ mod tests {
         assert_eq!(headers[RATE_LIMIT], "\"create\";r=0;t=2");
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"create\";q=60;w=60");
         let Excess { policy, rate, .. } = excess(0);
-        show_standing(&mut headers, &Standing { policy, rate, left: 57 });
-        assert_eq!(headers[RATE_LIMIT], "\"create\";r=57;t=3");
+        let taken = Taken { granted: 1, left: 57, next: Duration::from_millis(400) };
+        show_standing(&mut headers, &Standing { policy, rate, wanted: 1, taken });
+        assert_eq!(headers[RATE_LIMIT], "\"create\";r=57;t=1");
     }
 }

@@ -1,16 +1,29 @@
 //! Listening and serving: one HTTP server with time and size limits, stopped with a deadline.
+//!
+//! **A request that comes while the server stops is answered**, or can't connect: everything that waits to be accepted is
+//! taken in before the listener is closed, and has a moment to be heard.
 
-mod limit;
+mod connection;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum_server::Handle;
-use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use self::limit::LimitAcceptor;
+use self::connection::Connections;
+
+/// How long nothing is accepted after that failed: most likely there are no files left to open.
+const REST: Duration = Duration::from_millis(50);
+/// Connections that may wait to be accepted, by Linux's default (`net.core.somaxconn`).
+const BACKLOG: usize = 4096;
 
 /// Limits on what a client may make the server wait for or hold.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +40,8 @@ pub struct ServerLimits {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    handle: Handle<SocketAddr>,
+    leaving: Arc<AtomicBool>,
+    stop: watch::Sender<Option<Duration>>,
 }
 
 /// An address that can't be listened on.
@@ -63,22 +77,14 @@ impl Server {
         listener: TcpListener,
         router: Router,
         limits: ServerLimits,
-    ) -> io::Result<(Self, impl Future<Output = io::Result<()>> + Send + 'static)> {
+    ) -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let address = listener.local_addr()?;
-        let handle = Handle::new();
-        // HTTP/1.1 only: a proxy speaks HTTP/2 to clients, and idle HTTP/2 connections would have no time limit here.
-        let mut server = axum_server::from_tcp(listener)?
-            .handle(handle.clone())
-            .acceptor(LimitAcceptor::new(limits.max_connections, limits.header_timeout))
-            .http1_only();
-        server
-            .http_builder()
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .max_buf_size(limits.max_header_size)
-            .keep_alive(true);
-        Ok((Self { address, handle }, server.serve(router.into_make_service_with_connect_info::<SocketAddr>())))
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        // What the router holds is closed when the task has ended: nothing of it may be kept here.
+        let leaving = Arc::new(AtomicBool::new(false));
+        let connections = Arc::new(Connections::new(router, limits, Arc::clone(&leaving)));
+        let (stop, stopping) = watch::channel(None);
+        Ok((Self { address, leaving, stop }, serve(listener, connections, stopping)))
     }
 
     /// Where the server listens: port 0 is resolved.
@@ -86,8 +92,60 @@ impl Server {
         self.address
     }
 
+    /// From now on each answer asks its client to make another connection, elsewhere if it can.
+    pub fn begin_stopping(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Stops accepting, lets requests under way finish, and cuts off what is left after `deadline`.
     pub fn stop(&self, deadline: Duration) {
-        self.handle.graceful_shutdown(Some(deadline));
+        self.begin_stopping();
+        self.stop.send_replace(Some(deadline));
+    }
+}
+
+async fn serve(
+    listener: tokio::net::TcpListener,
+    connections: Arc<Connections>,
+    mut stop: watch::Receiver<Option<Duration>>,
+) {
+    let mut tasks = JoinSet::new();
+    let deadline = loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => connections.begin(stream, peer, &mut tasks),
+                // A client that was gone before it was accepted is no reason to wait.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "connections can't be accepted; trying again");
+                    tokio::time::sleep(REST).await;
+                }
+            },
+            Some(_) = tasks.join_next() => {}
+            deadline = wanted(&mut stop) => break deadline,
+        }
+    };
+    accept_what_waits(listener, &connections, &mut tasks);
+    connections.closing.cancel();
+    // What is left after that is cut off with the set.
+    let all = async { while tasks.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(deadline, all).await;
+}
+
+/// Resolves when the server is to stop, with the time it has for that; none if its owner is gone.
+async fn wanted(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or_default()
+}
+
+/// Takes in whoever has connected, and closes the listener: the kernel would reset these connections.
+fn accept_what_waits(listener: tokio::net::TcpListener, connections: &Arc<Connections>, tasks: &mut JoinSet<()>) {
+    // The runtime may not have heard of them yet; the kernel has.
+    let Ok(listener) = listener.into_std() else { return };
+    for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(BACKLOG) {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            connections.begin(stream, peer, tasks);
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::limits::LimitedClients;
 use crate::domain::alias::Alias;
 use crate::domain::link::Link;
-use crate::metrics::{HttpMetrics, LimitMetrics, LinkMetrics};
+use crate::metrics::{HttpMetrics, LinkMetrics};
 use crate::ports::click_store::ClickSink;
 use crate::ports::clock::Clock;
 use crate::ports::coordination::Allocator;
@@ -62,8 +62,6 @@ pub struct Api {
     pub http_metrics: HttpMetrics,
     /// Metrics of links.
     pub link_metrics: LinkMetrics,
-    /// Metrics of rate limits.
-    pub limit_metrics: LimitMetrics,
     /// Who may do how much.
     pub clients: LimitedClients,
     /// Settings.

@@ -1,6 +1,7 @@
 //! A limiter of all nodes together, in Redis, by Redis's clock. While Redis is away each node counts for itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,42 +9,47 @@ use redis::{RedisError, Script};
 use tokio::time::timeout;
 
 use super::LocalLimiter;
+use super::bucket::Mode;
 use crate::domain::rate::{Client, Policy, Rate};
-use crate::ports::rate_limiter::{Allowance, RateLimiter};
+use crate::ports::error_chain::Chain;
+use crate::ports::rate_limiter::{RateLimiter, Taken};
 use crate::redis_server::RedisServer;
 
-/// The generic cell rate algorithm. `KEYS`: the client; `ARGV`: microseconds until one of the allowance is back, and how
-/// many there are. What is kept is when the whole allowance will be back. That is a period away at most: Redis's clock may
-/// have been set back since. Answers 1 and how many are left, or 0 and the microseconds to wait.
-const TAKE: &str = r"
+/// What `bucket` does, in microseconds. `KEYS`: the client; `ARGV`: until one of the allowance is back, how many there are,
+/// how many are wanted, and 1 if they have been used already. What is kept may lie too far ahead: Redis's clock may have
+/// been set back since. Answers how many were granted, how many are left, and the time until there is one more.
+const USE_UP: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local interval = tonumber(ARGV[1])
-local whole = interval * tonumber(ARGV[2])
-local function keep(back)
+local interval, count, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local whole = interval * count
+local kept = tonumber(redis.call('GET', KEYS[1]) or 0) or 0
+local back = math.min(math.max(kept, now), now + 2 * whole)
+local there = math.max(math.floor((now + whole - back) / interval), 0)
+local granted = math.min(there, wanted)
+local used = granted
+if ARGV[4] == '1' then used = wanted end
+back = math.min(back + used * interval, now + 2 * whole)
+if back > now then
   redis.call('SET', KEYS[1], string.format('%.0f', back), 'PX', math.ceil((back - now) / 1000))
 end
-local kept = tonumber(redis.call('GET', KEYS[1]) or 0) or 0
-local back = math.min(math.max(kept, now), now + whole)
-local after = back + interval
-if after > now + whole then
-  if back < kept then keep(back) end
-  return {0, after - now - whole}
-end
-keep(after)
-return {1, math.floor((now + whole - after) / interval)}
+local left = there - granted
+return {granted, left, math.max(back + (left + 1) * interval - now - whole, 0)}
 ";
 
 /// Counts what clients do on all nodes.
 #[derive(Debug)]
 pub struct SharedLimiter {
     server: RedisServer,
-    take: Script,
+    script: Script,
     /// What the names of this policy's clients begin with.
     prefix: String,
+    policy: Policy,
     interval_us: u64,
     count: u32,
     alone: Arc<LocalLimiter>,
+    /// Whether this node counted for itself the last time.
+    is_alone: AtomicBool,
 }
 
 impl SharedLimiter {
@@ -52,38 +58,53 @@ impl SharedLimiter {
     pub fn new(server: RedisServer, prefix: &str, policy: Policy, rate: Rate, alone: Arc<LocalLimiter>) -> Self {
         Self {
             server,
-            take: Script::new(TAKE),
+            script: Script::new(USE_UP),
             prefix: format!("{prefix}rate:{}:", policy.name()),
+            policy,
             interval_us: u64::try_from(rate.interval().as_micros()).unwrap_or(u64::MAX).max(1),
             count: rate.count.get(),
             alone,
+            is_alone: AtomicBool::new(false),
         }
     }
 
-    async fn ask(&self, client: Client) -> Result<Allowance, RedisError> {
+    async fn use_up(&self, client: Client, wanted: u32, mode: Mode) -> Taken {
+        match self.ask(client, wanted, mode).await {
+            Ok(taken) => {
+                if self.is_alone.swap(false, Ordering::Relaxed) {
+                    tracing::info!(policy = self.policy.name(), "rate limits are counted by all nodes together again");
+                }
+                taken
+            }
+            Err(error) => {
+                if !self.is_alone.swap(true, Ordering::Relaxed) {
+                    let policy = self.policy.name();
+                    tracing::warn!(policy, error = %Chain(&error), "rate limits are counted by this node alone for now");
+                }
+                self.alone.use_up(client, wanted, mode)
+            }
+        }
+    }
+
+    async fn ask(&self, client: Client, wanted: u32, mode: Mode) -> Result<Taken, RedisError> {
         let (mut connection, generation) = self.server.line().await?;
-        let mut call = self.take.key(format!("{}{client}", self.prefix));
-        call.arg(self.interval_us).arg(self.count);
+        let mut call = self.script.key(format!("{}{client}", self.prefix));
+        call.arg(self.interval_us).arg(self.count).arg(wanted).arg(i32::from(mode == Mode::Owe));
         let asked = timeout(self.server.patience().visitor, call.invoke_async(&mut connection)).await;
         let late = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
-        let (granted, number): (bool, u64) = asked.unwrap_or_else(|_| late()).inspect_err(|error| {
-            self.server.lost(generation, error);
-        })?;
-        Ok(if granted {
-            Allowance::Granted { left: u32::try_from(number).unwrap_or(u32::MAX) }
-        } else {
-            Allowance::UsedUp { wait: Duration::from_micros(number) }
-        })
+        let answer: Result<(u32, u32, u64), RedisError> = asked.unwrap_or_else(|_| late());
+        let (granted, left, next_us) = answer.inspect_err(|error| self.server.lost(generation, error))?;
+        Ok(Taken { granted, left, next: Duration::from_micros(next_us) })
     }
 }
 
 #[async_trait]
 impl RateLimiter for SharedLimiter {
-    async fn take(&self, client: Client) -> Allowance {
-        match self.ask(client).await {
-            Ok(allowance) => allowance,
-            // Whoever lost the connection has logged it.
-            Err(_) => self.alone.take_one(client),
-        }
+    async fn take(&self, client: Client, wanted: u32) -> Taken {
+        self.use_up(client, wanted, Mode::Take).await
+    }
+
+    async fn owe(&self, client: Client) -> Taken {
+        self.use_up(client, 1, Mode::Owe).await
     }
 }

@@ -6,25 +6,24 @@ use async_trait::async_trait;
 
 use crate::domain::rate::Client;
 
-/// What is left of a client's allowance.
+/// What a client got of its allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Allowance {
-    /// There was something left, and one was taken.
-    Granted {
-        /// How many are left.
-        left: u32,
-    },
-    /// It is used up, and nothing was taken.
-    UsedUp {
-        /// Until one is back.
-        wait: Duration,
-    },
+pub struct Taken {
+    /// How many.
+    pub granted: u32,
+    /// How many are left.
+    pub left: u32,
+    /// Until there is one more.
+    pub next: Duration,
 }
 
-/// The allowances of all clients under one policy.
+/// The allowances of all clients under one policy. It never fails: a limiter that can't ask others decides by itself.
 #[async_trait]
 pub trait RateLimiter: Send + Sync + std::fmt::Debug + 'static {
-    /// Takes one of the client's allowance, if there is one. It never fails: a limiter that can't ask others decides by
-    /// itself.
-    async fn take(&self, client: Client) -> Allowance;
+    /// Takes as many of the client's allowance as are wanted, or as there are.
+    async fn take(&self, client: Client, wanted: u32) -> Taken;
+
+    /// Takes one that has been used already. If there is none it is not granted but owed: it goes off what comes back. What
+    /// a client owes is at most its whole allowance.
+    async fn owe(&self, client: Client) -> Taken;
 }

@@ -1,7 +1,7 @@
 //! Rate limits: who may go on, and who must wait.
 //!
-//! Asking for what isn't there is paid for afterwards, since nobody knows before: whoever has used up that allowance is
-//! stopped at the door, the longer the more it went on asking.
+//! Asking for what isn't there is paid for afterwards, since nobody knows before. Whoever has used up that allowance is
+//! stopped at the door of this node until all of what it asked is paid for; the nodes share the account, not the door.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 
 use crate::domain::rate::{Client, Policy, Rate};
 use crate::ports::clock::Clock;
-use crate::ports::rate_limiter::{Allowance, RateLimiter};
+use crate::ports::rate_limiter::{RateLimiter, Taken};
 
 /// Clients at the door that are remembered.
 const STOPPED_AT_ONCE: usize = 10_000;
@@ -37,15 +37,17 @@ pub struct Limit {
     pub limiter: Arc<dyn RateLimiter>,
 }
 
-/// What is left of an allowance.
+/// Where a client stands after it asked for some of its allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Under which policy.
     pub policy: Policy,
     /// The whole allowance.
     pub rate: Rate,
-    /// How many are left.
-    pub left: u32,
+    /// How many it wanted.
+    pub wanted: u32,
+    /// What it got.
+    pub taken: Taken,
 }
 
 /// An allowance is used up.
@@ -81,15 +83,20 @@ impl RateLimits {
         self.limits.iter().any(|limit| limit.policy != Policy::Create)
     }
 
-    /// Takes one of the client's allowance; answers what is left, or nothing where there is no limit.
+    /// Takes some of the client's allowance, as many as are wanted or as there are; nothing where there is no limit.
+    pub async fn take(&self, policy: Policy, client: Client, wanted: u32) -> Option<Standing> {
+        let limit = self.limit(policy)?;
+        Some(Standing { policy, rate: limit.rate, wanted, taken: limit.limiter.take(client, wanted).await })
+    }
+
+    /// Takes one of the client's allowance; answers where it stands, or nothing where there is no limit.
     ///
     /// # Errors
     /// [`Excess`], if it is used up.
-    pub async fn take(&self, policy: Policy, client: Client) -> Result<Option<Standing>, Excess> {
-        let Some(limit) = self.limit(policy) else { return Ok(None) };
-        match limit.limiter.take(client).await {
-            Allowance::Granted { left } => Ok(Some(Standing { policy, rate: limit.rate, left })),
-            Allowance::UsedUp { wait } => Err(Excess { policy, rate: limit.rate, wait }),
+    pub async fn take_one(&self, policy: Policy, client: Client) -> Result<Option<Standing>, Excess> {
+        match self.take(policy, client, 1).await {
+            Some(standing) if standing.is_short() => Err(standing.excess()),
+            standing => Ok(standing),
         }
     }
 
@@ -110,9 +117,13 @@ impl RateLimits {
     /// # Errors
     /// [`Excess`], if it did so too often: it must not be told.
     pub async fn note_guess(&self, client: Client) -> Result<(), Excess> {
-        let Err(excess) = self.take(Policy::Guess, client).await else { return Ok(()) };
-        let wait = self.door.stop(client, excess.wait, excess.rate);
-        Err(Excess { wait, ..excess })
+        let Some(limit) = self.limit(Policy::Guess) else { return Ok(()) };
+        let taken = limit.limiter.owe(client).await;
+        if taken.granted > 0 {
+            return Ok(());
+        }
+        self.door.stop(client, taken.next);
+        Err(Excess { policy: Policy::Guess, rate: limit.rate, wait: taken.next })
     }
 
     fn limit(&self, policy: Policy) -> Option<&Limit> {
@@ -120,30 +131,35 @@ impl RateLimits {
     }
 }
 
+impl Standing {
+    /// Whether the client wanted more than there was.
+    pub const fn is_short(&self) -> bool {
+        self.taken.granted < self.wanted
+    }
+
+    /// What to tell whoever got less than it wanted.
+    pub const fn excess(&self) -> Excess {
+        Excess { policy: self.policy, rate: self.rate, wait: self.taken.next }
+    }
+}
+
 impl Door {
     /// For how long the client is stopped, if it is.
     fn stops(&self, client: Client) -> Option<Duration> {
-        let last_ns = self.last_ns.load(Ordering::Relaxed);
-        if last_ns == 0 {
+        let last = Duration::from_nanos(self.last_ns.load(Ordering::Relaxed));
+        if last.is_zero() {
             return None;
         }
         let now = self.clock.monotonic();
-        if now >= Duration::from_nanos(last_ns) {
+        if now >= last {
             return None;
         }
         self.stopped.get(&client)?.checked_sub(now).filter(|wait| !wait.is_zero())
     }
 
-    /// Stops the client until one of its allowance is back. One that is stopped already, by a request that was under way,
-    /// owes what it has asked since as well; but never more than everything.
-    fn stop(&self, client: Client, wait: Duration, rate: Rate) -> Duration {
-        let now = self.clock.monotonic();
-        let until = match self.stopped.get(&client).filter(|until| *until > now) {
-            Some(until) => (until + rate.interval()).min(now + rate.period),
-            None => now + wait,
-        };
+    fn stop(&self, client: Client, wait: Duration) {
+        let until = self.clock.monotonic() + wait;
         self.stopped.insert(client, until);
         self.last_ns.fetch_max(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        until - now
     }
 }

@@ -59,7 +59,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Crates that only some files of `node` may name: files, or folders with everything in them.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 6] = [
     ("sqlx", &["storage/"]),
     ("openraft", &["cluster/"]),
     ("redb", &["cluster/"]),
@@ -77,9 +77,7 @@ const HOMES: [(&str, &[&str]); 8] = [
         ],
     ),
     ("axum", &["http.rs", "http/", "admin.rs", "cluster/rpc.rs", "cluster/rpc/"]),
-    ("governor", &["limits/local.rs"]),
     ("snowflake_rs", &["ids/snowflake/"]),
-    ("axum_server", &["http/"]),
 ];
 
 /// Exceptions to [`HOMES`]: one name in one file.

@@ -15,7 +15,7 @@ use super::late::LateKeys;
 use super::{AtHand, Ports, ServeNode};
 use crate::app::Surroundings;
 use crate::app::api::{Ids, Parts, assemble, http_settings, start_clicks};
-use crate::app::limits::start_limits;
+use crate::app::limits::rate_limits;
 use crate::cache::disabled::NoSharedCache;
 use crate::cache::memory::MemoryLinkCache;
 use crate::cache::redis::{PREFIX, RedisLinkCache, listen};
@@ -81,19 +81,15 @@ pub(super) async fn start_shortener(
     let memory = MemoryLinkCache::new(config.cache.l1_entries, config.cache.l1_ttl.get(), Arc::clone(&around.clock));
     let local: Arc<dyn LinkCache> = Arc::new(memory);
     let tiers = follow(&store, local, redis.clone(), &deployment, &registry, &background, around);
-    background.start("idempotency cleanup", {
-        tasks::forget_idempotency_keys(Arc::clone(&store) as _, Arc::clone(&around.clock), background.stopping())
-    });
-    background.start("change cleanup", tasks::forget_old_changes(Arc::clone(&store) as _, background.stopping()));
-
+    start_cleanup(&store, &background, around);
     let click_store = Arc::new(PgClickStore::new(Arc::clone(&servers)));
     let clicks = start_clicks(config, redis.clone(), click_store, &registry, &background, around);
     let namespaces = start_namespaces(config, &ports.label, &allocator, &registry, &background, around);
     let at_hand = AtHand { namespaces: Arc::clone(&namespaces), snowflakes: snowflakes.clone() };
     let ids_look = Health::new(Arc::clone(&allocator)).with_ids(Arc::new(at_hand));
     let ids_look = (!config.cluster.allocators.is_empty()).then(|| Arc::new(IdsLook(ids_look)) as _);
-    let names = format!("{PREFIX}{deployment}:");
-    let shared_limits = redis.clone().map(|server| (server, names.as_str()));
+    let shared = redis.as_ref().map(|server| (server, deployment.as_str()));
+    let clients = rate_limits(config, shared, &registry, around);
     let looks: [Option<Arc<dyn Look>>; 3] =
         [Some(Arc::new(DatabaseLook(servers))), redis.map(|server| Arc::new(RedisLook(server)) as _), ids_look];
     let health = Health::of(looks.into_iter().flatten().collect());
@@ -104,7 +100,7 @@ pub(super) async fn start_shortener(
         ids: Ids { keys, namespaces, snowflakes: snowflakes.map(|it| it as _) },
         clicks,
         health: health.clone(),
-        clients: start_limits(config, shared_limits, &background, around),
+        clients,
         code_key: &code_key,
         bootstrap: config.auth.admin_key.as_ref().map(|key| ApiKeyHash::of(key.expose())),
         registry: &registry,
@@ -118,6 +114,14 @@ pub(super) async fn start_shortener(
     ports.serve(api, &registry, health, around)?;
     background.start("metrics upkeep", tasks::fold_metrics(registry, background.stopping()));
     Ok(ports.into_node(background))
+}
+
+/// Forgets in the database what has had its time.
+fn start_cleanup(store: &Arc<PgStore>, background: &Tasks, around: &Surroundings) {
+    let (stop, clock) = (background.stopping(), Arc::clone(&around.clock));
+    let keys = tasks::forget_idempotency_keys(Arc::clone(store) as _, clock, stop.clone());
+    background.start("idempotency cleanup", keys);
+    background.start("change cleanup", tasks::forget_old_changes(Arc::clone(store) as _, stop));
 }
 
 /// Redis, if it is configured and doesn't refuse.

@@ -14,6 +14,12 @@ pub(in crate::http) enum AccessProblems {
     /// `forbidden`: the key lacks a scope, or the thing belongs to another owner
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
+    /// `rate-limited`: try again after `Retry-After` seconds
+    #[response(status = 429, content_type = "application/problem+json", headers(
+        ("Retry-After" = u32, description = "Seconds"),
+        ("RateLimit" = String, description = "What is left: `\"create\";r=0;t=2`"),
+        ("RateLimit-Policy" = String, description = "How much one client may do: `\"create\";q=60;w=60`")))]
+    Limited(ProblemBody),
 }
 
 /// What an operation that takes a JSON body may answer.
@@ -53,16 +59,4 @@ pub(in crate::http) enum ServerProblems {
     /// `unavailable`, `overloaded` or `timed-out`: try again after `Retry-After` seconds
     #[response(status = 503, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds")))]
     Unavailable(ProblemBody),
-}
-
-/// What an operation with a rate limit may answer.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "it describes answers, nothing is made of it")]
-pub(in crate::http) enum LimitProblems {
-    /// `rate-limited`: try again after `Retry-After` seconds
-    #[response(status = 429, content_type = "application/problem+json", headers(
-        ("Retry-After" = u32, description = "Seconds"),
-        ("RateLimit" = String, description = "What is left: `\"create\";r=0;t=2`"),
-        ("RateLimit-Policy" = String, description = "How much one client may do: `\"create\";q=60;w=60`")))]
-    Limited(ProblemBody),
 }

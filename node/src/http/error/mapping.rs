@@ -259,6 +259,10 @@ impl From<Excess> for Problem {
                 format!("{count} links may be followed from one address in {period:?}; go on in {seconds} s")
             }
         };
-        Self { retry_after: Some(seconds), excess: Some(excess), ..Self::new(ProblemKind::RateLimited, detail) }
+        Self {
+            retry_after: Some(seconds),
+            excess: Some(Box::new(excess)),
+            ..Self::new(ProblemKind::RateLimited, detail)
+        }
     }
 }

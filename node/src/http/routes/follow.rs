@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::alias::Alias;
 use crate::domain::link::Link;
 use crate::domain::rate::Policy;
 use crate::domain::timestamp::UnixMs;
-use crate::http::error::documented::{LimitProblems, LinkProblems, ServerProblems};
-use crate::http::error::{Problem, ProblemKind};
+use crate::http::error::documented::{LinkProblems, ServerProblems};
+use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::limits::Sender;
 use crate::http::pages;
 use crate::http::state::Api;
@@ -58,7 +59,8 @@ pub(in crate::http) struct LinkPreview {
          headers(("Location" = String, description = "The target"), ("Cache-Control" = String))),
         (status = 200, description = "The preview, for a code with `+`", body = LinkPreview),
         LinkProblems,
-        LimitProblems,
+        (status = 429, description = "`rate-limited`: try again after `Retry-After` seconds", body = ProblemBody,
+         content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
         ServerProblems,
     )
 )]
@@ -67,19 +69,13 @@ pub(in crate::http) async fn follow(
     method: Method,
     headers: HeaderMap,
     uri: Uri,
-    Sender(sender): Sender,
+    sender: Option<Extension<Sender>>,
 ) -> Result<Response, Problem> {
-    if let Some(sender) = sender {
+    if let Some(Extension(Sender(sender))) = sender {
         api.clients.limits.admit(sender)?;
-        api.clients.limits.take(Policy::Follow, sender).await?;
+        api.clients.limits.take_one(Policy::Follow, sender).await?;
     }
-    let answer = answer(&api, &method, &headers, &uri).await;
-    if let (Some(sender), Err(problem)) = (sender, &answer)
-        && problem.kind() == ProblemKind::LinkNotFound
-    {
-        api.clients.limits.note_guess(sender).await?;
-    }
-    answer
+    answer(&api, &method, &headers, &uri).await
 }
 
 async fn answer(api: &Api, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
@@ -134,7 +130,10 @@ fn refuse(missed: &Follow, path: &str) -> Problem {
         Follow::UsedUp => gone(ProblemKind::LinkUsedUp),
         Follow::To { .. } | Follow::Missing => {
             let shown: String = path.chars().take(64).collect();
-            Problem::new(ProblemKind::LinkNotFound, format!("no link has the code `{shown}`; codes are case-sensitive"))
+            let detail = format!("no link has the code `{shown}`; codes are case-sensitive");
+            let problem = Problem::new(ProblemKind::LinkNotFound, detail);
+            // What could be no link's name, such as favicon.ico, tells nobody anything.
+            if path.parse::<Alias>().is_ok() { problem.guessed() } else { problem }
         }
     }
 }

@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use self::wire::{CreateLinkRequest, LinkResponse, ListLinksParams, ListLinksResponse, UpdateLinkRequest};
-use crate::domain::access::{OwnerId, Scope};
+use crate::domain::access::{Caller, OwnerId, Scope};
 use crate::domain::link::Link;
-use crate::http::error::documented::{AccessProblems, BodyProblems, LimitProblems, LinkProblems, ServerProblems};
+use crate::http::error::documented::{AccessProblems, BodyProblems, LinkProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::extract::{Authenticated, CreatorOfOne, JsonBody, Name, Query, idempotency_key};
 use crate::http::limits::show_standing;
@@ -23,7 +23,7 @@ use crate::http::state::Api;
 use crate::metrics::LinkMetrics;
 use crate::ports::link_store::Idempotency;
 use crate::service::create::CreateRequest;
-use crate::service::links::ListRequest;
+use crate::service::links::{LinkError, ListRequest};
 
 /// Create a link
 ///
@@ -49,7 +49,6 @@ use crate::service::links::ListRequest;
          `idempotency-key-reused`", body = ProblemBody, content_type = "application/problem+json"),
         AccessProblems,
         BodyProblems,
-        LimitProblems,
         ServerProblems,
     )
 )]
@@ -158,7 +157,7 @@ pub(in crate::http) async fn get_link(
     Name(code): Name,
 ) -> Result<Json<LinkResponse>, Problem> {
     let caller = authenticated.allowed(Scope::LinksRead)?;
-    let link = api.links.get(&code, caller).await?;
+    let link = api.links.get(&code, caller).await.map_err(|error| refused(error, caller))?;
     Ok(Json(LinkResponse::new(&api, &link)))
 }
 
@@ -189,7 +188,8 @@ pub(in crate::http) async fn update_link(
     JsonBody(body): JsonBody<UpdateLinkRequest>,
 ) -> Result<Json<LinkResponse>, Problem> {
     let caller = authenticated.allowed(Scope::LinksWrite)?;
-    let link = api.links.update(&code, body.validate()?, caller).await?;
+    let updated = api.links.update(&code, body.validate()?, caller).await;
+    let link = updated.map_err(|error| refused(error, caller))?;
     Ok(Json(LinkResponse::new(&api, &link)))
 }
 
@@ -215,6 +215,13 @@ pub(in crate::http) async fn delete_link(
     Name(code): Name,
 ) -> Result<StatusCode, Problem> {
     let caller = authenticated.allowed(Scope::LinksWrite)?;
-    api.links.delete(&code, caller).await?;
+    api.links.delete(&code, caller).await.map_err(|error| refused(error, caller))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A link that isn't there, or is somebody else's, may have been guessed.
+fn refused(error: LinkError, caller: Caller) -> Problem {
+    let is_guess = matches!(error, LinkError::Missing | LinkError::Foreign) && !caller.scopes.allow(Scope::Admin);
+    let problem = Problem::from(error);
+    if is_guess { problem.guessed() } else { problem }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -31,10 +31,10 @@ use crate::domain::link::Link;
 use crate::http::error::documented::{AccessProblems, BodyProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::extract::{Creator, content_type, idempotency_key, object, wrong_content_type};
-use crate::http::limits::count_excess;
+use crate::http::limits::{retry_after, show_standing};
 use crate::http::state::{Api, RequestId};
 use crate::ports::link_store::Idempotency;
-use crate::service::limits::Excess;
+use crate::service::limits::{Excess, Standing};
 
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -42,6 +42,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const MAX_ROWS: usize = 100_000;
 /// Rows being created at the same time: two of the store's largest batches, so that one is filled while one is written.
 const IN_FLIGHT: usize = 1024;
+/// Rows taken from a caller's allowance at a time, if so many have arrived.
+const ADMITTED_TOGETHER: usize = 256;
 /// Rows encoded at a time.
 const ENCODED_TOGETHER: usize = 256;
 /// The longest `Idempotency-Key`: each row has its own, which is this one, `#` and the row's index.
@@ -69,8 +71,22 @@ pub(in crate::http) struct BulkResult {
 
 /// What is kept of a row until the answer is written.
 enum Outcome {
-    Done { key: Key, alias: Option<Alias>, created: bool },
+    Done {
+        key: Key,
+        alias: Option<Alias>,
+        created: bool,
+    },
     Failed(Box<Problem>),
+    /// Refused by the rate limit that [`Bulk::standing`] tells of.
+    Limited,
+}
+
+/// A row on its way.
+enum Row {
+    Whole(Vec<u8>),
+    Broken(Problem),
+    /// There is nothing left of the allowance for it.
+    Limited,
 }
 
 /// What the rows of one request share.
@@ -80,9 +96,9 @@ struct Bulk {
     idempotency_key: Option<String>,
     /// Set once something was away: the rows behind are not tried, since each would wait for it.
     gave_up: AtomicBool,
-    /// The first refusal by a rate limit: the rows behind are refused as well, so that a client can send them again from
-    /// there.
-    limited: OnceLock<Excess>,
+    /// What was left of the caller's allowance when it was last asked, if it is limited. Once it isn't enough, all rows from
+    /// there on are refused, so that a client can send them again.
+    standing: Mutex<Option<Standing>>,
 }
 
 /// The body as it arrives.
@@ -140,19 +156,22 @@ pub(in crate::http) async fn create_links(
         rows: Some(Rows::new(shape, api.settings.max_body_size)),
         ready: VecDeque::new(),
     };
-    let bulk = Bulk {
+    let bulk = Arc::new(Bulk {
         api: Arc::clone(&api),
         creator,
         idempotency_key,
         gave_up: AtomicBool::new(false),
-        limited: OnceLock::new(),
-    };
-    let rows = arriving.into_rows().enumerate();
+        standing: Mutex::default(),
+    });
+    let admitting = Arc::clone(&bulk);
+    let rows =
+        arriving.into_rows().ready_chunks(ADMITTED_TOGETHER).then(move |rows| Arc::clone(&admitting).admit(rows));
+    let rows = rows.flat_map(stream::iter).enumerate();
     let mut outcomes: Vec<_> = rows.map(|(index, row)| bulk.outcome(index, row)).buffered(IN_FLIGHT).collect().await;
     match outcomes.as_mut_slice() {
         // Nothing came of it at all: that is the whole request's mistake.
         [Outcome::Failed(problem)] if is_about_the_body(problem) => Err((**problem).clone()),
-        _ => Ok(answer(Arc::clone(&api), shape, request_id, outcomes)),
+        _ => Ok(answer(Arc::clone(&api), shape, request_id, outcomes, bulk.last_standing())),
     }
 }
 
@@ -219,10 +238,45 @@ fn too_many() -> Problem {
 }
 
 impl Bulk {
-    async fn outcome(&self, index: usize, row: Result<Vec<u8>, Problem>) -> Outcome {
+    /// Takes as many of these rows from the caller's allowance as there are: none once one was refused.
+    async fn admit(self: Arc<Self>, rows: Vec<Result<Vec<u8>, Problem>>) -> Vec<Row> {
+        let wanted = u32::try_from(rows.iter().filter(|row| row.is_ok()).count()).unwrap_or(u32::MAX);
+        let mut granted = wanted;
+        if self.last_standing().is_some_and(|standing| standing.is_short()) {
+            granted = 0;
+        } else if let Some(standing) = self.creator.take(&self.api, wanted).await {
+            granted = standing.taken.granted;
+            *self.standing() = Some(standing);
+        }
+        let admit = |row| match row {
+            Err(problem) => Row::Broken(problem),
+            Ok(row) => match granted.checked_sub(1) {
+                Some(rest) => {
+                    granted = rest;
+                    Row::Whole(row)
+                }
+                None => Row::Limited,
+            },
+        };
+        rows.into_iter().map(admit).collect()
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Option<Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_standing(&self) -> Option<Standing> {
+        *self.standing()
+    }
+
+    async fn outcome(&self, index: usize, row: Row) -> Outcome {
         let created = match row {
-            Ok(row) => self.create(index, &row).await,
-            Err(problem) => Err(problem),
+            Row::Whole(row) => self.create(index, &row).await,
+            Row::Broken(problem) => Err(problem),
+            Row::Limited => {
+                self.api.link_metrics.refused.increment(1);
+                return Outcome::Limited;
+            }
         };
         count(&self.api.link_metrics, created.as_ref().map(|(_, created)| *created));
         match created {
@@ -230,9 +284,6 @@ impl Bulk {
             Err(problem) => {
                 if problem.kind() == ProblemKind::Unavailable {
                     self.gave_up.store(true, Ordering::Relaxed);
-                }
-                if let Some(excess) = problem.excess() {
-                    count_excess(&self.api.limit_metrics, excess);
                 }
                 Outcome::Failed(Box::new(problem))
             }
@@ -244,28 +295,32 @@ impl Bulk {
         if self.gave_up.load(Ordering::Relaxed) {
             return Err(Problem::new(ProblemKind::Unavailable, "not tried: something was away for the rows before"));
         }
-        self.take_one().await?;
         let idempotency = self.idempotency_key.as_ref().map(|key| Idempotency {
             key: format!("{key}#{index}"),
             request_hash: Sha256::digest(request.canonical()).into(),
         });
         super::created(&self.api, request.validate(self.creator.owner, idempotency)?).await
     }
-
-    async fn take_one(&self) -> Result<(), Excess> {
-        if let Some(excess) = self.limited.get() {
-            return Err(*excess);
-        }
-        let taken = self.creator.take_one(&self.api).await;
-        taken.map(drop).inspect_err(|excess| {
-            // Another row may have been refused at the same time.
-            let _ = self.limited.set(*excess);
-        })
-    }
 }
 
 /// The results, encoded while they are sent.
-fn answer(api: Arc<Api>, shape: Shape, RequestId(id): RequestId, outcomes: Vec<Outcome>) -> Response {
+fn answer(
+    api: Arc<Api>,
+    shape: Shape,
+    RequestId(id): RequestId,
+    outcomes: Vec<Outcome>,
+    standing: Option<Standing>,
+) -> Response {
+    let mut headers = HeaderMap::new();
+    if let Some(standing) = &standing {
+        show_standing(&mut headers, standing);
+    }
+    let excess = standing.filter(Standing::is_short).map(|standing| standing.excess());
+    if let Some(excess) = &excess {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after(excess)));
+        let refused = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Limited));
+        refused.for_each(|_| api.clients.count(excess));
+    }
     let (media_type, begin, between, end) = match shape {
         Shape::Array => (JSON, "[", ",\n", "]\n"),
         Shape::Lines => (NDJSON, "", "\n", "\n"),
@@ -277,18 +332,23 @@ fn answer(api: Arc<Api>, shape: Shape, RequestId(id): RequestId, outcomes: Vec<O
             if index > 0 {
                 text.push_str(between);
             }
-            let result = BulkResult::new(&api, index, outcome, &id);
+            let result = BulkResult::new(&api, index, outcome, excess, &id);
             text.push_str(&serde_json::to_string(&result).expect("strings and numbers are always valid JSON"));
         }
         text
     });
     let once = |text: &'static str| stream::once(ready(text.to_owned()));
     let body = once(begin).chain(results).chain(once(end)).map(Ok::<_, Infallible>);
-    ([(header::CONTENT_TYPE, media_type)], Body::from_stream(body)).into_response()
+    headers.insert(header::CONTENT_TYPE, media_type);
+    (headers, Body::from_stream(body)).into_response()
 }
 
 impl BulkResult {
-    fn new(api: &Api, index: usize, outcome: Outcome, request_id: &str) -> Self {
+    fn new(api: &Api, index: usize, outcome: Outcome, excess: Option<Excess>, request_id: &str) -> Self {
+        let failed = |problem: &Problem| {
+            let (status, problem) = (problem.kind().status().as_u16(), Some(problem.body(request_id)));
+            Self { index, status, code: None, short_url: None, problem }
+        };
         match outcome {
             Outcome::Done { key, alias, created } => {
                 let code = api.code_of(key, alias.as_ref());
@@ -296,10 +356,8 @@ impl BulkResult {
                 let short_url = Some(api.short_url(&code));
                 Self { index, status: status.as_u16(), code: Some(code), short_url, problem: None }
             }
-            Outcome::Failed(problem) => {
-                let (status, problem) = (problem.kind().status().as_u16(), Some(problem.body(request_id)));
-                Self { index, status, code: None, short_url: None, problem }
-            }
+            Outcome::Failed(problem) => failed(&problem),
+            Outcome::Limited => failed(&excess.expect("a row is only refused by a limit that was reached").into()),
         }
     }
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::refused;
 use crate::domain::access::Scope;
 use crate::domain::link::Link;
 use crate::http::error::documented::{AccessProblems, LinkProblems, ServerProblems};
@@ -81,7 +82,7 @@ pub(in crate::http) async fn link_stats(
 ) -> Result<Json<LinkStatsResponse>, Problem> {
     let caller = authenticated.allowed(Scope::LinksRead)?;
     let days = params.days()?;
-    let link = api.links.get(&code, caller).await?;
+    let link = api.links.get(&code, caller).await.map_err(|error| refused(error, caller))?;
     let totals = api.stats.of(&link, days).await?;
     Ok(Json(LinkStatsResponse::new(&api, &link, &totals)))
 }

@@ -1,0 +1,100 @@
+//! What becomes of requests that come while the server stops.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream as Client;
+
+use axum::routing::get;
+
+use super::*;
+use crate::lifecycle::Tasks;
+
+/// Longer than anything here takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn server() -> (Server, impl Future<Output = ()> + Send + 'static) {
+    let limits = ServerLimits { header_timeout: DEADLINE, max_header_size: 16 << 10, max_connections: 1000 };
+    let router = Router::new().route("/", get(async || "served"));
+    Server::new(bind("127.0.0.1:0".parse().unwrap()).unwrap(), router, limits).unwrap()
+}
+
+fn connect(server: &Server) -> Client {
+    let client = Client::connect(server.address()).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client
+}
+
+fn send(clients: &[Client], bytes: &[u8]) {
+    for mut client in clients {
+        client.write_all(bytes).unwrap();
+    }
+}
+
+/// The whole answer, until the connection is closed.
+fn answer(mut client: Client) -> String {
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn whoever_has_connected_and_asked_before_the_stop_is_answered_although_nobody_accepted_it_yet() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _context = runtime.enter();
+    let (server, task) = server();
+    let clients: Vec<_> = (0..20).map(|_| connect(&server)).collect();
+    send(&clients, REQUEST);
+    server.stop(DEADLINE);
+    runtime.block_on(task);
+    for client in clients {
+        let text = answer(client);
+        assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("connection: close"), "{text:?}");
+    }
+    assert!(Client::connect(server.address()).is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_connection_made_a_moment_before_the_stop_may_send_its_request() {
+    let (server, task) = server();
+    let clients: Vec<_> = (0..20).map(|_| connect(&server)).collect();
+    let tasks = Tasks::default();
+    tasks.start("server", task);
+    server.stop(DEADLINE);
+    while Client::connect(server.address()).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    // Half of it first: the rest is waited for as well.
+    send(&clients, &REQUEST[..10]);
+    tokio::task::yield_now().await;
+    send(&clients, &REQUEST[10..]);
+    assert!(tasks.finish(DEADLINE).await);
+    for client in clients {
+        assert!(answer(client).starts_with("HTTP/1.1 200 OK"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_does_not_keep_the_server() {
+    let (server, task) = server();
+    let silent = connect(&server);
+    server.stop(DEADLINE);
+    task.await;
+    assert_eq!(answer(silent), "");
+}
+
+#[tokio::test]
+async fn a_server_that_will_stop_asks_its_clients_to_go_elsewhere() {
+    let (server, task) = server();
+    let tasks = Tasks::default();
+    tasks.start("server", task);
+    let asked = connect(&server);
+    server.begin_stopping();
+    let text = tokio::task::spawn_blocking(move || {
+        (&asked).write_all(REQUEST).unwrap();
+        answer(asked)
+    });
+    let text = text.await.unwrap();
+    assert!(text.contains("connection: close") && text.ends_with("served"), "{text:?}");
+    server.stop(DEADLINE);
+    assert!(tasks.finish(DEADLINE).await);
+}
