@@ -15,6 +15,9 @@ use crate::metrics::{AdminMetrics, Registry};
 use crate::ports::spawn::Spawn;
 use crate::service::health::Health;
 
+/// What servers have beyond the deadline, to say that they have cut something off.
+const SLACK: Duration = Duration::from_millis(250);
+
 /// Everything that others connect to.
 #[derive(Debug)]
 pub(super) struct Frontend {
@@ -122,7 +125,8 @@ impl Frontend {
         for server in &self.open {
             server.stop(self.deadline);
         }
-        self.servers.finish(self.deadline).await
+        let finished = self.servers.finish(self.deadline + SLACK).await;
+        finished && !self.open.iter().any(Server::has_cut_off)
     }
 }
 

@@ -198,17 +198,11 @@ impl OptionalFromRequestParts<Arc<Api>> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Option<Self>, Problem> {
         let Some(key) = presented_key(&parts.headers)? else { return Ok(None) };
-        let sender = parts.extensions.get::<Sender>();
-        if let Some(Sender(sender)) = sender
-            && !api.keys.has_seen(key)
-        {
-            api.clients.limits.admit(*sender)?;
-        }
         let Some(caller) = api.keys.authenticate(key).await? else {
             let detail = "the API key is unknown or revoked; check it, or ask for a new one";
             return Err(Problem::new(ProblemKind::Unauthorized, detail).guessed());
         };
-        if let Some(Sender(sender)) = sender
+        if let Some(Sender(sender)) = parts.extensions.get::<Sender>()
             && is_about_one_link(parts)
             && !caller.scopes.allow(Scope::Admin)
         {
@@ -232,6 +226,11 @@ pub(super) struct Creator {
 }
 
 impl Creator {
+    /// Whether there may be a limit.
+    pub(super) const fn is_limited(&self) -> bool {
+        self.limited.is_some()
+    }
+
     /// Takes some links of the allowance; nothing if there is no limit.
     pub(super) async fn take(&self, api: &Api, wanted: u32) -> Option<Standing> {
         let (policy, client) = self.limited?;

@@ -1,7 +1,8 @@
 //! Listening and serving: one HTTP server with time and size limits, stopped with a deadline.
 //!
 //! **A request that comes while the server stops is answered**, or can't connect: everything that waits to be accepted is
-//! taken in before the listener is closed, and has a moment to be heard.
+//! taken in before the listener is closed, and each connection has a moment to be heard. (But for a handshake that is under
+//! way at that very moment: the kernel resets it.)
 
 mod connection;
 #[cfg(test)]
@@ -22,8 +23,9 @@ use self::connection::Connections;
 
 /// How long nothing is accepted after that failed: most likely there are no files left to open.
 const REST: Duration = Duration::from_millis(50);
-/// Connections that may wait to be accepted, by Linux's default (`net.core.somaxconn`).
-const BACKLOG: usize = 4096;
+/// Connections that may wait to be accepted, as far as Linux lets them (`net.core.somaxconn`, 4096 by default). One more would
+/// be tried again a second later, and proxies don't wait that long.
+const BACKLOG: u16 = 4096;
 
 /// Limits on what a client may make the server wait for or hold.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,7 @@ pub struct ServerLimits {
 pub struct Server {
     address: SocketAddr,
     leaving: Arc<AtomicBool>,
+    cut_off: Arc<AtomicBool>,
     stop: watch::Sender<Option<Duration>>,
 }
 
@@ -62,6 +65,7 @@ pub struct ListenError {
 pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let listen = || {
         let listener = TcpListener::bind(address)?;
+        rustix::net::listen(&listener, BACKLOG.into())?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
@@ -81,10 +85,11 @@ impl Server {
         let address = listener.local_addr()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         // What the router holds is closed when the task has ended: nothing of it may be kept here.
-        let leaving = Arc::new(AtomicBool::new(false));
+        let (leaving, cut_off) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let connections = Arc::new(Connections::new(router, limits, Arc::clone(&leaving)));
         let (stop, stopping) = watch::channel(None);
-        Ok((Self { address, leaving, stop }, serve(listener, connections, stopping)))
+        let task = serve(listener, connections, stopping, Arc::clone(&cut_off));
+        Ok((Self { address, leaving, cut_off, stop }, task))
     }
 
     /// Where the server listens: port 0 is resolved.
@@ -102,22 +107,33 @@ impl Server {
         self.begin_stopping();
         self.stop.send_replace(Some(deadline));
     }
+
+    /// Whether something was cut off.
+    pub fn has_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
 }
 
 async fn serve(
     listener: tokio::net::TcpListener,
     connections: Arc<Connections>,
     mut stop: watch::Receiver<Option<Duration>>,
+    cut_off: Arc<AtomicBool>,
 ) {
-    let mut tasks = JoinSet::new();
+    let (mut tasks, mut failing) = (JoinSet::new(), false);
     let deadline = loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => connections.begin(stream, peer, &mut tasks),
+                Ok((stream, peer)) => {
+                    failing = false;
+                    connections.begin(stream, peer, &mut tasks);
+                }
                 // A client that was gone before it was accepted is no reason to wait.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "connections can't be accepted; trying again");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "connections can't be accepted; trying again");
+                    }
                     tokio::time::sleep(REST).await;
                 }
             },
@@ -127,9 +143,12 @@ async fn serve(
     };
     accept_what_waits(listener, &connections, &mut tasks);
     connections.closing.cancel();
-    // What is left after that is cut off with the set.
     let all = async { while tasks.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(deadline, all).await;
+    if tokio::time::timeout(deadline, all).await.is_err() {
+        cut_off.store(true, Ordering::Relaxed);
+        tracing::warn!(connections = tasks.len(), "requests took too long to finish, and were cut off");
+        tasks.shutdown().await;
+    }
 }
 
 /// Resolves when the server is to stop, with the time it has for that; none if its owner is gone.
@@ -141,11 +160,17 @@ async fn wanted(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
 fn accept_what_waits(listener: tokio::net::TcpListener, connections: &Arc<Connections>, tasks: &mut JoinSet<()>) {
     // The runtime may not have heard of them yet; the kernel has.
     let Ok(listener) = listener.into_std() else { return };
-    for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(BACKLOG) {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            connections.begin(stream, peer, tasks);
+    for _ in 0..BACKLOG {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    connections.begin(stream, peer, tasks);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => return,
         }
     }
 }

@@ -180,6 +180,9 @@ async fn a_clock_that_was_set_back_keeps_nobody_out_for_longer_than_two_periods(
         while limiter.take(SOMEBODY, 1).await.granted == 0 {
             assert!(since.elapsed() < DEADLINE, "{kept}: it never comes back");
         }
+        let back: u64 = redis.ask(&["GET", "test:rate:create:400000001"]).parse().expect("Redis has granted it");
+        let now: u64 = redis.ask(&["TIME"]).lines().next().unwrap().parse().unwrap();
+        assert!(back < (now + 3) * 1_000_000, "{kept}: {back}");
     }
 }
 
@@ -192,7 +195,8 @@ async fn no_number_of_clients_takes_more_than_its_room_and_whoever_comes_often_i
             limiter.owe(Client::V6(1)).await;
         }
     }
-    assert!(limiter.remembered() <= 200_000, "{}", limiter.remembered());
+    // Each shard of the cache rounds its share up.
+    assert!(limiter.remembered() < 210_000, "{}", limiter.remembered());
     let Taken { granted, .. } = limiter.take(Client::V6(1), 1).await;
     assert_eq!(granted, 0);
 }

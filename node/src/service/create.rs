@@ -148,6 +148,13 @@ impl CreateLinks {
     }
 
     /// What a request that was made before came to: it is answered so whatever has become true meanwhile.
+    /// Whether the owner sent this `Idempotency-Key` before; no while the store gives no answer.
+    pub async fn has_seen(&self, owner: OwnerId, key: String) -> bool {
+        // With another request's hash the link isn't read.
+        let request = Idempotency { key, request_hash: [0; 32] };
+        self.store.find_replay(owner, &request).await.is_ok_and(|replay| replay.is_some())
+    }
+
     async fn find_replay(
         &self,
         request: &CreateRequest,

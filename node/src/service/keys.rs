@@ -61,13 +61,6 @@ impl ManageKeys {
         Ok(caller)
     }
 
-    /// Whether this node has found `key` good before; it may have been revoked since.
-    pub fn has_seen(&self, key: &str) -> bool {
-        let hash = ApiKeyHash::of(key);
-        self.bootstrap.is_some_and(|bootstrap| bool::from(bootstrap.0.ct_eq(&hash.0)))
-            || self.known.get(&hash).is_some()
-    }
-
     /// Makes a key. It can't be shown again.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
@@ -24,9 +24,10 @@ use tower::ServiceExt;
 
 use super::ServerLimits;
 
-/// How long after the stop a connection may still send its first request: it was made a moment ago, and its request is on
-/// the way. hyper would close it at once, and the client of a proxy that doesn't repeat it would see an error.
-const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(500);
+/// How long after the stop a connection may still begin a request: one that its client has sent a moment ago is on the way, or
+/// not read yet. hyper would close an idle connection at once, and the client of a proxy that doesn't repeat what it sent would
+/// see an error. Whoever is answered by then is asked to close.
+const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(500);
 
 /// What all connections of a server have in common.
 #[derive(Debug)]
@@ -81,23 +82,23 @@ impl Connections {
         // Reads are limited by the server: headers by a timer of their own, bodies with their request.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.write_timeout));
-        let asked = Notify::new();
         let service = service_fn(|request: Request<Incoming>| {
-            asked.notify_one();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             self.answer(request)
         });
         let connection = self.http.serve_connection(TokioIo::new(Box::pin(stream)), service);
         tokio::pin!(connection);
+        // What has arrived is read before the time is looked at.
         tokio::select! {
+            biased;
             _ = connection.as_mut() => return,
             () = self.closing.cancelled() => {}
         }
         tokio::select! {
+            biased;
             _ = connection.as_mut() => return,
-            () = asked.notified() => {}
-            () = tokio::time::sleep(FIRST_REQUEST_WITHIN) => {}
+            () = tokio::time::sleep(LAST_REQUEST_WITHIN) => {}
         }
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;

@@ -14,7 +14,8 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 fn server() -> (Server, impl Future<Output = ()> + Send + 'static) {
     let limits = ServerLimits { header_timeout: DEADLINE, max_header_size: 16 << 10, max_connections: 1000 };
-    let router = Router::new().route("/", get(async || "served"));
+    let stuck = get(async || std::future::pending::<()>().await);
+    let router = Router::new().route("/", get(async || "served")).route("/stuck", stuck);
     Server::new(bind("127.0.0.1:0".parse().unwrap()).unwrap(), router, limits).unwrap()
 }
 
@@ -78,8 +79,44 @@ async fn a_connection_that_asks_nothing_does_not_keep_the_server() {
     let (server, task) = server();
     let silent = connect(&server);
     server.stop(DEADLINE);
-    task.await;
+    tokio::time::timeout(DEADLINE / 2, task).await.expect("long before the deadline");
+    assert!(!server.has_cut_off());
     assert_eq!(answer(silent), "");
+}
+
+#[tokio::test]
+async fn a_kept_connection_may_send_one_more_request() {
+    let (server, task) = server();
+    let tasks = Tasks::default();
+    tasks.start("server", task);
+    let kept = connect(&server);
+    let (kept, first) = tokio::task::spawn_blocking(move || {
+        let mut first = [0; 200];
+        (&kept).write_all(REQUEST).unwrap();
+        let length = (&kept).read(&mut first).unwrap();
+        (kept, String::from_utf8(first[..length].to_vec()).unwrap())
+    })
+    .await
+    .unwrap();
+    assert!(first.ends_with("served") && !first.contains("connection"), "{first:?}");
+    server.stop(DEADLINE);
+    while Client::connect(server.address()).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    send(std::slice::from_ref(&kept), REQUEST);
+    assert!(tasks.finish(DEADLINE).await);
+    let last = answer(kept);
+    assert!(last.contains("connection: close") && last.ends_with("served"), "{last:?}");
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_cut_off_and_told() {
+    let (server, task) = server();
+    let stuck = connect(&server);
+    send(std::slice::from_ref(&stuck), b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n");
+    server.stop(Duration::from_millis(1));
+    tokio::time::timeout(DEADLINE, task).await.expect("it is cut off");
+    assert!(server.has_cut_off());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 
 mod rows;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,8 @@ const MAX_ROWS: usize = 100_000;
 const IN_FLIGHT: usize = 1024;
 /// Rows taken from a caller's allowance at a time, if so many have arrived.
 const ADMITTED_TOGETHER: usize = 256;
+/// Rows that are looked up at the same time, to know whether they were done before.
+const LOOKED_UP_TOGETHER: usize = 8;
 /// Rows encoded at a time.
 const ENCODED_TOGETHER: usize = 256;
 /// The longest `Idempotency-Key`: each row has its own, which is this one, `#` and the row's index.
@@ -164,9 +166,8 @@ pub(in crate::http) async fn create_links(
         standing: Mutex::default(),
     });
     let admitting = Arc::clone(&bulk);
-    let rows =
-        arriving.into_rows().ready_chunks(ADMITTED_TOGETHER).then(move |rows| Arc::clone(&admitting).admit(rows));
-    let rows = rows.flat_map(stream::iter).enumerate();
+    let rows = arriving.into_rows().enumerate().ready_chunks(ADMITTED_TOGETHER);
+    let rows = rows.then(move |rows| Arc::clone(&admitting).admit(rows)).flat_map(stream::iter);
     let mut outcomes: Vec<_> = rows.map(|(index, row)| bulk.outcome(index, row)).buffered(IN_FLIGHT).collect().await;
     match outcomes.as_mut_slice() {
         // Nothing came of it at all: that is the whole request's mistake.
@@ -238,9 +239,13 @@ fn too_many() -> Problem {
 }
 
 impl Bulk {
-    /// Takes as many of these rows from the caller's allowance as there are: none once one was refused.
-    async fn admit(self: Arc<Self>, rows: Vec<Result<Vec<u8>, Problem>>) -> Vec<Row> {
-        let wanted = u32::try_from(rows.iter().filter(|row| row.is_ok()).count()).unwrap_or(u32::MAX);
+    /// Takes as many of these rows from the caller's allowance as there are: none once one was refused. Rows that were done
+    /// before, under the same `Idempotency-Key`, take nothing.
+    async fn admit(self: Arc<Self>, rows: Vec<(usize, Result<Vec<u8>, Problem>)>) -> Vec<(usize, Row)> {
+        let known = self.done_before(&rows).await;
+        let is_new = |index: &usize| !known.contains(index);
+        let new = rows.iter().filter(|(index, row)| row.is_ok() && is_new(index)).count();
+        let wanted = u32::try_from(new).unwrap_or(u32::MAX);
         let mut granted = wanted;
         if self.last_standing().is_some_and(|standing| standing.is_short()) {
             granted = 0;
@@ -248,8 +253,9 @@ impl Bulk {
             granted = standing.taken.granted;
             *self.standing() = Some(standing);
         }
-        let admit = |row| match row {
+        let mut admit = |index: usize, row| match row {
             Err(problem) => Row::Broken(problem),
+            Ok(row) if !is_new(&index) => Row::Whole(row),
             Ok(row) => match granted.checked_sub(1) {
                 Some(rest) => {
                     granted = rest;
@@ -258,7 +264,20 @@ impl Bulk {
                 None => Row::Limited,
             },
         };
-        rows.into_iter().map(admit).collect()
+        rows.into_iter().map(|(index, row)| (index, admit(index, row))).collect()
+    }
+
+    /// Which of the rows were done before, where it matters.
+    async fn done_before(&self, rows: &[(usize, Result<Vec<u8>, Problem>)]) -> HashSet<usize> {
+        let Some(key) = self.idempotency_key.as_ref().filter(|_| self.creator.is_limited()) else {
+            return HashSet::new();
+        };
+        let look = |index: usize| async move {
+            let seen = self.api.create.has_seen(self.creator.owner, row_key(key, index)).await;
+            seen.then_some(index)
+        };
+        let indices: Vec<_> = rows.iter().map(|(index, _)| *index).collect();
+        stream::iter(indices).map(look).buffer_unordered(LOOKED_UP_TOGETHER).filter_map(ready).collect().await
     }
 
     fn standing(&self) -> MutexGuard<'_, Option<Standing>> {
@@ -296,11 +315,16 @@ impl Bulk {
             return Err(Problem::new(ProblemKind::Unavailable, "not tried: something was away for the rows before"));
         }
         let idempotency = self.idempotency_key.as_ref().map(|key| Idempotency {
-            key: format!("{key}#{index}"),
+            key: row_key(key, index),
             request_hash: Sha256::digest(request.canonical()).into(),
         });
         super::created(&self.api, request.validate(self.creator.owner, idempotency)?).await
     }
+}
+
+/// The `Idempotency-Key` of one row.
+fn row_key(key: &str, index: usize) -> String {
+    format!("{key}#{index}")
 }
 
 /// The results, encoded while they are sent.
