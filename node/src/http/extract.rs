@@ -221,14 +221,14 @@ fn is_about_one_link(parts: &Parts) -> bool {
 pub(super) struct Creator {
     /// Whose the links will be.
     pub(super) owner: OwnerId,
-    /// Whose allowance they are taken from, if it is limited at all.
+    /// Whose allowance they are taken from, where one is set.
     limited: Option<(Policy, Client)>,
 }
 
 impl Creator {
-    /// Whether there may be a limit.
-    pub(super) const fn is_limited(&self) -> bool {
-        self.limited.is_some()
+    /// Whether there is a limit.
+    pub(super) fn is_limited(&self, api: &Api) -> bool {
+        self.limited.is_some_and(|(policy, _)| api.clients.limits.is_set(policy))
     }
 
     /// Takes some links of the allowance; nothing if there is no limit.

@@ -83,6 +83,11 @@ impl RateLimits {
         self.limits.iter().any(|limit| limit.policy != Policy::Create)
     }
 
+    /// Whether there is a limit of this policy.
+    pub fn is_set(&self, policy: Policy) -> bool {
+        self.limit(policy).is_some()
+    }
+
     /// Takes some of the client's allowance, as many as are wanted or as there are; nothing where there is no limit.
     pub async fn take(&self, policy: Policy, client: Client, wanted: u32) -> Option<Standing> {
         let limit = self.limit(policy)?;
