@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Surroundings;
-use crate::cache::redis::PREFIX;
+use crate::cache::redis::prefix_of;
 use crate::config::{Config, RateLimit};
 use crate::domain::rate::{Policy, Rate};
 use crate::http::limits::LimitedClients;
@@ -26,8 +26,7 @@ pub(super) fn rate_limits(
         let limiter: Arc<dyn RateLimiter> = match shared {
             // A redirect out of memory takes microseconds: asking Redis first would cost it a hundred times that.
             Some((server, deployment)) if policy != Policy::Follow => {
-                let prefix = format!("{PREFIX}{deployment}:");
-                Arc::new(SharedLimiter::new(server.clone(), &prefix, policy, rate, local))
+                Arc::new(SharedLimiter::new(server.clone(), &prefix_of(deployment), policy, rate, local))
             }
             _ => local,
         };

@@ -48,8 +48,8 @@ const NOTED_AT_ONCE: usize = 200;
 /// Writes that may wait: a second of what one node stores at its busiest.
 const QUEUE_LENGTH: usize = 4096;
 
-/// What all names of this deployment begin with, unless it is told otherwise.
-pub const PREFIX: &str = "st:";
+/// What all of our names begin with.
+const PREFIX: &str = "st:";
 
 /// Links, aliases and targets in Redis.
 #[derive(Debug)]
@@ -76,6 +76,11 @@ struct Shared {
 #[derive(Debug)]
 struct Names {
     prefix: Vec<u8>,
+}
+
+/// What the names of a deployment begin with.
+pub fn prefix_of(deployment: &str) -> String {
+    format!("{PREFIX}{deployment}:")
 }
 
 impl RedisLinkCache {

@@ -29,8 +29,8 @@ pub struct Rate {
     pub period: Duration,
 }
 
-/// Whoever has one allowance: the holder of an API key, or everybody at one network address. Of IPv6 that is the 64 bits
-/// which a provider gives to a home.
+/// Whoever has one allowance: the holder of an API key, or everybody at one network address. Of IPv6 that is a /64, the least
+/// that a provider gives anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Client {
     /// The first 64 bits of the key's hash.

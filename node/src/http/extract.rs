@@ -227,8 +227,8 @@ pub(super) struct Creator {
 
 impl Creator {
     /// Whether there is a limit.
-    pub(super) fn is_limited(&self, api: &Api) -> bool {
-        self.limited.is_some_and(|(policy, _)| api.clients.limits.is_set(policy))
+    pub(super) const fn is_limited(&self) -> bool {
+        self.limited.is_some()
     }
 
     /// Takes some links of the allowance; nothing if there is no limit.
@@ -252,13 +252,14 @@ impl FromRequestParts<Arc<Api>> for Creator {
         match <Authenticated as OptionalFromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await? {
             Some(authenticated) => {
                 let caller = authenticated.allowed(Scope::LinksWrite)?;
-                let is_limited = !caller.scopes.allow(Scope::Admin);
+                let is_limited = api.clients.limits.is_set(Policy::Create) && !caller.scopes.allow(Scope::Admin);
                 let key = presented_key(&parts.headers)?.filter(|_| is_limited);
                 let limited = key.map(|key| (Policy::Create, Client::of_key(&ApiKeyHash::of(key))));
                 Ok(Self { owner: caller.owner, limited })
             }
             None if api.settings.anonymous_create => {
-                let sender = parts.extensions.get::<Sender>();
+                let is_limited = api.clients.limits.is_set(Policy::Anonymous);
+                let sender = parts.extensions.get::<Sender>().filter(|_| is_limited);
                 Ok(Self { owner: OwnerId::ANONYMOUS, limited: sender.map(|sender| (Policy::Anonymous, sender.0)) })
             }
             None => Err(Problem::new(

@@ -66,16 +66,14 @@ impl LimitedClients {
     /// The nearest address that isn't a trusted proxy's: whatever stands before it in the header, anybody may have written.
     fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = peer.to_canonical();
-        let mut hops =
-            headers.get_all(FORWARDED_FOR).iter().rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b','));
-        if !self.trusts(nearest) {
-            if hops.next().is_some() {
-                self.warn_of(nearest);
-            }
-            return nearest;
+        if !self.trusts(nearest) && headers.contains_key(FORWARDED_FOR) {
+            self.warn_of(nearest);
         }
-        while self.trusts(nearest) {
-            let Some(address) = hops.next().and_then(hop_address) else { break };
+        let values = headers.get_all(FORWARDED_FOR).iter().rev();
+        let mut hops = values.flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b','));
+        while self.trusts(nearest)
+            && let Some(address) = hops.next().and_then(hop_address)
+        {
             nearest = address.to_canonical();
         }
         nearest
@@ -177,6 +175,7 @@ mod tests {
             "10.0.0.1",
             "no guess behind what can't be read"
         );
+        assert_eq!(address(&some, "10.0.0.1", &["\u{e9}, 203.0.113.9"]), "203.0.113.9", "which hides nobody");
     }
 
     #[test]

@@ -34,6 +34,12 @@ fn shared(redis: &Redis, policy: Policy, rate: Rate) -> SharedLimiter {
     SharedLimiter::new(server, "test:", policy, rate, local(rate))
 }
 
+/// One limiter of each kind.
+fn five_an_hour(redis: &Redis) -> [Arc<dyn RateLimiter>; 2] {
+    let rate = rate(5, HOUR);
+    [local(rate), Arc::new(shared(redis, Policy::Create, rate))]
+}
+
 /// Takes `count` that must be there, and no more.
 async fn take(limiter: &dyn RateLimiter, client: Client, count: u32) {
     for left in (0..count).rev() {
@@ -58,9 +64,7 @@ fn is_minutes(time: Duration, minutes: u64) -> bool {
 #[tokio::test]
 async fn a_client_has_its_whole_allowance_at_once_and_then_waits_for_one_at_a_time() {
     let redis = Redis::start();
-    let rate = rate(5, HOUR);
-    let limiters: [Arc<dyn RateLimiter>; 2] = [local(rate), Arc::new(shared(&redis, Policy::Create, rate))];
-    for limiter in limiters {
+    for limiter in five_an_hour(&redis) {
         take(&*limiter, SOMEBODY, 5).await;
         assert!(is_minutes(wait(&*limiter, SOMEBODY).await, 12));
         take(&*limiter, ANOTHER, 5).await;
@@ -70,9 +74,7 @@ async fn a_client_has_its_whole_allowance_at_once_and_then_waits_for_one_at_a_ti
 #[tokio::test]
 async fn of_many_that_are_wanted_those_that_are_there_are_granted() {
     let redis = Redis::start();
-    let rate = rate(5, HOUR);
-    let limiters: [Arc<dyn RateLimiter>; 2] = [local(rate), Arc::new(shared(&redis, Policy::Create, rate))];
-    for limiter in limiters {
+    for limiter in five_an_hour(&redis) {
         let taken = limiter.take(SOMEBODY, 3).await;
         assert!(is_minutes(taken.next, 12), "{taken:?}");
         assert_eq!((taken.granted, taken.left), (3, 2));
@@ -85,9 +87,7 @@ async fn of_many_that_are_wanted_those_that_are_there_are_granted() {
 #[tokio::test]
 async fn what_was_used_already_is_owed_up_to_a_whole_allowance() {
     let redis = Redis::start();
-    let rate = rate(5, HOUR);
-    let limiters: [Arc<dyn RateLimiter>; 2] = [local(rate), Arc::new(shared(&redis, Policy::Guess, rate))];
-    for limiter in limiters {
+    for limiter in five_an_hour(&redis) {
         for left in (0..5).rev() {
             let taken = limiter.owe(SOMEBODY).await;
             assert_eq!((taken.granted, taken.left), (1, left));

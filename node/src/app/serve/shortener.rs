@@ -18,7 +18,7 @@ use crate::app::api::{Ids, Parts, assemble, http_settings, start_clicks};
 use crate::app::limits::rate_limits;
 use crate::cache::disabled::NoSharedCache;
 use crate::cache::memory::MemoryLinkCache;
-use crate::cache::redis::{PREFIX, RedisLinkCache, listen};
+use crate::cache::redis::{RedisLinkCache, listen, prefix_of};
 use crate::config::{Config, DatabaseUrl, Role};
 use crate::domain::access::ApiKeyHash;
 use crate::ids::redis_blocks::RedisTimeline;
@@ -225,7 +225,7 @@ fn follow(
         None => Arc::new(NoSharedCache),
         Some(server) => {
             let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
-            let (stop, prefix) = (background.stopping(), format!("{PREFIX}{deployment}:"));
+            let (stop, prefix) = (background.stopping(), prefix_of(deployment));
             let (cache, writer) =
                 RedisLinkCache::new(server.clone(), &prefix, Arc::clone(&local), metrics.clone(), clock, entropy, stop);
             background.start("shared cache writer", writer);

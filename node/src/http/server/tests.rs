@@ -19,6 +19,13 @@ fn server() -> (Server, impl Future<Output = ()> + Send + 'static) {
     Server::new(bind("127.0.0.1:0".parse().unwrap()).unwrap(), router, limits).unwrap()
 }
 
+/// A server whose task runs.
+fn serving() -> (Server, Tasks) {
+    let ((server, task), tasks) = (server(), Tasks::default());
+    tasks.start("server", task);
+    (server, tasks)
+}
+
 fn connect(server: &Server) -> Client {
     let client = Client::connect(server.address()).unwrap();
     client.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -56,10 +63,8 @@ fn whoever_has_connected_and_asked_before_the_stop_is_answered_although_nobody_a
 
 #[tokio::test]
 async fn a_connection_made_a_moment_before_the_stop_may_send_its_request() {
-    let (server, task) = server();
+    let (server, tasks) = serving();
     let clients: Vec<_> = (0..20).map(|_| connect(&server)).collect();
-    let tasks = Tasks::default();
-    tasks.start("server", task);
     server.stop(DEADLINE);
     while Client::connect(server.address()).is_ok() {
         tokio::task::yield_now().await;
@@ -86,9 +91,7 @@ async fn a_connection_that_asks_nothing_does_not_keep_the_server() {
 
 #[tokio::test]
 async fn a_kept_connection_may_send_one_more_request() {
-    let (server, task) = server();
-    let tasks = Tasks::default();
-    tasks.start("server", task);
+    let (server, tasks) = serving();
     let kept = connect(&server);
     let (kept, first) = tokio::task::spawn_blocking(move || {
         let mut first = [0; 200];
@@ -121,9 +124,7 @@ async fn what_takes_too_long_is_cut_off_and_told() {
 
 #[tokio::test]
 async fn a_server_that_will_stop_asks_its_clients_to_go_elsewhere() {
-    let (server, task) = server();
-    let tasks = Tasks::default();
-    tasks.start("server", task);
+    let (server, tasks) = serving();
     let asked = connect(&server);
     server.begin_stopping();
     let text = tokio::task::spawn_blocking(move || {

@@ -269,7 +269,7 @@ impl Bulk {
 
     /// Which of the rows were done before, where it matters.
     async fn done_before(&self, rows: &[(usize, Result<Vec<u8>, Problem>)]) -> HashSet<usize> {
-        let Some(key) = self.idempotency_key.as_ref().filter(|_| self.creator.is_limited(&self.api)) else {
+        let Some(key) = self.idempotency_key.as_ref().filter(|_| self.creator.is_limited()) else {
             return HashSet::new();
         };
         let look = |index: usize| async move {
