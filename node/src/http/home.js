@@ -1,4 +1,4 @@
-// The front page: creates a link and shows its short URL, or says what to change.
+// The front page: creates a link and shows its short URL and QR code, or says what to change.
 document.getElementById("shorten").addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = new FormData(event.target);
@@ -18,7 +18,10 @@ document.getElementById("shorten").addEventListener("submit", async (event) => {
     }
     const link = document.createElement("a");
     link.href = link.textContent = body.short_url;
-    result.replaceChildren(link);
+    const picture = document.createElement("img");
+    picture.alt = "The short URL as a QR code";
+    picture.src = `/api/v1/links/${body.code}/qr`;
+    result.replaceChildren(link, document.createElement("br"), picture);
   } catch {
     result.textContent = "The service can't be reached; try again.";
   }

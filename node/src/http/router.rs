@@ -25,6 +25,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(links::bulk::create_links))
         .routes(routes!(links::get_link, links::update_link, links::delete_link))
         .routes(routes!(links::stats::link_stats))
+        .routes(routes!(links::qr::qr_code))
         .routes(routes!(ids::issue_ids))
         .routes(routes!(ids::decode::decode_id))
         .routes(routes!(ids::audit::read_audit))

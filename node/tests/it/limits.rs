@@ -141,11 +141,12 @@ async fn whoever_guesses_codes_is_stopped_and_learns_nothing_more() {
     assert!(refusal.header("ratelimit").starts_with("\"guess\";r=0;t="), "{refusal:?}");
     follow_from(&visitor, "192.0.2.1", "there").await.problem(429, "rate-limited");
     follow_from(&visitor, "192.0.2.1", "there+").await.problem(429, "rate-limited");
+    follow_from(&visitor, "192.0.2.1", "api/v1/links/there/qr").await.problem(429, "rate-limited");
     create_from(&thief, "192.0.2.1", 1).await.problem(429, "rate-limited");
     let writer = node.client_of("writer", &["links:write"]).await;
     assert_eq!(create_from(&writer, "192.0.2.1", 1).await.status, 201, "a good key goes on");
     assert_eq!(follow_from(&visitor, "192.0.2.2", "there").await.status, 302, "others go on");
-    assert_eq!(refused(&node.admin(), "guess").await, 4);
+    assert_eq!(refused(&node.admin(), "guess").await, 5);
 }
 
 #[tokio::test]

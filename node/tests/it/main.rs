@@ -23,6 +23,7 @@ mod links;
 mod maelstrom;
 mod namespaces;
 mod operation;
+mod qr;
 mod real_urls;
 mod roles;
 mod snowflake;

@@ -71,11 +71,25 @@ pub(in crate::http) async fn follow(
     uri: Uri,
     sender: Option<Extension<Sender>>,
 ) -> Result<Response, Problem> {
+    admit(&api, sender).await?;
+    answer(&api, &method, &headers, &uri).await
+}
+
+/// Refuses visitors that ask for too much.
+pub(super) async fn admit(api: &Api, sender: Option<Extension<Sender>>) -> Result<(), Problem> {
     if let Some(Extension(Sender(sender))) = sender {
         api.clients.limits.admit(sender)?;
         api.clients.limits.take_one(Policy::Follow, sender).await?;
     }
-    answer(&api, &method, &headers, &uri).await
+    Ok(())
+}
+
+/// The link that a visitor would be led along by now. Nothing is counted.
+pub(super) async fn look_up(api: &Api, code: &str) -> Result<Arc<Link>, Problem> {
+    match api.resolve.follow(code, false).await? {
+        Follow::To { link, .. } => Ok(link),
+        missed => Err(refuse(&missed, code)),
+    }
 }
 
 async fn answer(api: &Api, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
@@ -143,10 +157,7 @@ fn gone(kind: ProblemKind) -> Problem {
 }
 
 async fn preview(api: &Api, code: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let link = match api.resolve.follow(code, false).await? {
-        Follow::To { link, .. } => link,
-        missed => return Err(refuse(&missed, code)),
-    };
+    let link = look_up(api, code).await?;
     let content = link.content.as_ref().ok_or_else(|| gone(ProblemKind::LinkDeleted))?;
     let preview = LinkPreview {
         code: code.to_owned(),

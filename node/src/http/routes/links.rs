@@ -1,6 +1,7 @@
 //! `/api/v1/links`: creating, seeing, listing, changing and deleting links.
 
 pub(in crate::http) mod bulk;
+pub(in crate::http) mod qr;
 pub(in crate::http) mod stats;
 mod wire;
 
