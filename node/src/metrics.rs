@@ -92,7 +92,7 @@ impl Registry {
         if let Some(process) = &self.process {
             process.update();
         }
-        self.handle().render()
+        ProcessMetrics::correct_types(&self.handle().render())
     }
 
     /// Folds raw histogram samples into buckets. They pile up in memory until this is called.
@@ -122,6 +122,13 @@ impl Registry {
     /// Describes a gauge that has no labels, and registers it.
     fn plain_gauge(&self, name: &'static str, unit: Unit, help: &'static str) -> Gauge {
         self.describe_gauge(name, unit, help);
+        self.gauge(name, &[])
+    }
+
+    /// Describes a counter that has fractions and no labels, and registers it; `render` says that it is one.
+    fn fractional_counter(&self, name: &'static str, unit: Unit, help: &'static str) -> Gauge {
+        self.declare(name, "counter", unit, help);
+        self.recorder.describe_gauge(name.into(), Some(unit), help.into());
         self.gauge(name, &[])
     }
 

@@ -32,7 +32,7 @@ use super::message::{Message, SnapshotRequest};
 use super::types::TypeConfig;
 use crate::ports::coordination::{Allocator, CoordinationError, MemberChange, MemberError};
 use crate::ports::error_chain::Chain;
-use crate::ports::trace::{TRACEPARENT, TraceContext};
+use crate::ports::trace::TraceContext;
 
 pub(super) use caller::{CLUSTER, FORWARDED, SECRET, SENDER, TARGET};
 pub use caller::{Caller, ClusterSecret, Incarnation};
@@ -139,7 +139,7 @@ pub(super) fn router(member: Arc<AllocatorMember>) -> Router {
 async fn admit(State(member): Member, request: Request, next: Next) -> Response {
     match member.admit(request.headers()) {
         // A follower passes the trace on to the leader.
-        Ok(()) => match trace(request.headers()) {
+        Ok(()) => match TraceContext::of_headers(request.headers()) {
             Some(trace) => trace.scope(next.run(request)).await,
             None => next.run(request).await,
         },
@@ -148,10 +148,6 @@ async fn admit(State(member): Member, request: Request, next: Next) -> Response 
             refusal.into_response()
         }
     }
-}
-
-fn trace(headers: &HeaderMap) -> Option<TraceContext> {
-    headers.get(TRACEPARENT)?.to_str().ok().and_then(TraceContext::parse)
 }
 
 /// Raft's own calls come from a member, to a member.

@@ -15,7 +15,7 @@ use super::pages;
 use super::state::{Api, RequestId};
 use crate::metrics;
 use crate::ports::error_chain::Chain;
-use crate::ports::trace::{TRACEPARENT, TraceContext};
+use crate::ports::trace::TraceContext;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id taken over from a client or proxy.
@@ -52,11 +52,10 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
         request.extensions_mut().insert(sender);
     }
     let limit = time_limit(&api, route);
-    let parent = request.headers().get(TRACEPARENT).and_then(|parent| TraceContext::parse(parent.to_str().ok()?));
-    let span = api.traces.begin(method.0, route, parent);
+    let span = api.traces.begin(method.0, route, TraceContext::of_headers(request.headers()));
     let answered = tokio::time::timeout(limit, next.run(request));
     let answered = match span.context() {
-        Some(trace) => trace.scope(answered).await,
+        Some(trace) => trace.clone().scope(answered).await,
         None => answered.await,
     };
     let mut response = answered.unwrap_or_else(|_| {
@@ -130,7 +129,7 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Server errors are logged once, here.
-fn log(problem: &Problem, id: &str, trace: Option<TraceContext>) {
+fn log(problem: &Problem, id: &str, trace: Option<&TraceContext>) {
     // An overload is counted in the metrics; a line for each refusal would be a load of its own.
     if problem.kind().status().is_server_error() && problem.kind() != ProblemKind::Overloaded {
         let kind = problem.kind().slug();

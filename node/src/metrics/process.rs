@@ -7,6 +7,8 @@ use rustix::param::{clock_ticks_per_second, page_size};
 
 use super::Registry;
 
+const CPU_SECONDS: &str = "process_cpu_seconds_total";
+
 /// Metrics of the process. Where there is no `/proc`, they stay at 0.
 #[derive(Clone, Debug)]
 pub(super) struct ProcessMetrics {
@@ -21,12 +23,16 @@ impl ProcessMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let gauge = |name, unit, help| registry.plain_gauge(name, unit, help);
         Self {
-            // A gauge, because it has fractions, which a counter here has not.
-            cpu_seconds: gauge("process_cpu_seconds_total", Unit::Seconds, "CPU time that the process has used."),
+            cpu_seconds: registry.fractional_counter(CPU_SECONDS, Unit::Seconds, "CPU time that the process has used."),
             resident_bytes: gauge("process_resident_memory_bytes", Unit::Bytes, "Memory that the process occupies."),
             open_fds: gauge("process_open_fds", Unit::Count, "File descriptors in use: connections and files."),
             max_fds: gauge("process_max_fds", Unit::Count, "The most file descriptors that the process may have."),
         }
+    }
+
+    /// Names the type of what the exporter takes for a gauge, because its counters are whole numbers.
+    pub(super) fn correct_types(text: &str) -> String {
+        text.replacen(&format!("# TYPE {CPU_SECONDS} gauge\n"), &format!("# TYPE {CPU_SECONDS} counter\n"), 1)
     }
 
     /// Looks at the process again.
@@ -74,9 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_occupies_memory_and_has_files_open() {
+    fn a_process_occupies_memory_has_files_open_and_counts_its_seconds() {
         let registry = Registry::new().unwrap();
         let text = registry.render();
+        assert!(text.contains("# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total "), "{text}");
         for name in ["process_resident_memory_bytes", "process_open_fds", "process_max_fds"] {
             let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
             assert!(line.is_some_and(|value| value.parse::<f64>().unwrap() > 2.0), "{name}: {line:?}");

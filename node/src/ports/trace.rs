@@ -2,12 +2,22 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header that carries it.
-pub const TRACEPARENT: &str = "traceparent";
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The header that carries what tracing systems added to it.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The most entries of a `tracestate`, as the standard has it.
+const MAX_ENTRIES: usize = 32;
+/// As many bytes of a `tracestate` as the standard wants passed on; entries past it are left out.
+const MAX_STATE: usize = 512;
 
 /// A position in a trace: what is done next is done for this span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     /// The trace; never 0.
     pub trace_id: u128,
@@ -15,6 +25,8 @@ pub struct TraceContext {
     pub span_id: u64,
     /// Whether whoever began it keeps the trace.
     pub sampled: bool,
+    /// What tracing systems added, in the form of a `tracestate`; it goes along, and says nothing here.
+    pub state: Option<Arc<str>>,
 }
 
 tokio::task_local! {
@@ -35,12 +47,44 @@ impl TraceContext {
         let trace_id = u128::from_str_radix(trace_id, 16).ok().filter(|id| *id != 0)?;
         let span_id = u64::from_str_radix(span_id, 16).ok().filter(|id| *id != 0)?;
         let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-        Some(Self { trace_id, span_id, sampled })
+        Some(Self { trace_id, span_id, sampled, state: None })
+    }
+
+    /// The context in these headers, if there is one. A `tracestate` that isn't one is left out.
+    pub fn of_headers(headers: &HeaderMap) -> Option<Self> {
+        let text = |value: &'_ HeaderValue| value.to_str().ok().map(str::to_owned);
+        let context = Self::parse(headers.get(TRACEPARENT)?.to_str().ok()?)?;
+        let states: Option<Vec<_>> = headers.get_all(TRACESTATE).iter().map(text).collect();
+        Some(context.with_state(&states.unwrap_or_default().join(",")))
+    }
+
+    /// The same position with this `tracestate`, or without one if it isn't one.
+    #[must_use]
+    pub fn with_state(self, state: &str) -> Self {
+        let entries: Vec<_> = state.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+        let is_state = entries.len() <= MAX_ENTRIES && entries.iter().all(|entry| is_entry(entry));
+        let mut kept = if is_state { entries.join(",") } else { String::new() };
+        while kept.len() > MAX_STATE {
+            kept.truncate(kept.rfind(',').unwrap_or(0));
+        }
+        Self { state: (!kept.is_empty()).then(|| kept.into()), ..self }
+    }
+
+    /// Puts the context into these headers.
+    ///
+    /// # Panics
+    /// Never: both values are made of visible ASCII.
+    pub fn put_into(&self, headers: &mut HeaderMap) {
+        let value = |text: &str| HeaderValue::from_str(text).expect("digits and checked entries fit a header");
+        headers.insert(TRACEPARENT, value(&self.to_string()));
+        if let Some(state) = &self.state {
+            headers.insert(TRACESTATE, value(state));
+        }
     }
 
     /// The context of the work that is being done, if it is done for a trace.
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(|context| *context).ok()
+        CURRENT.try_with(Self::clone).ok()
     }
 
     /// Does `work` for this context.
@@ -53,6 +97,18 @@ impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
     }
+}
+
+/// `key=value` of a `tracestate`.
+fn is_entry(entry: &str) -> bool {
+    let is_key = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/@".contains(&byte);
+    let is_value = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
+    entry.split_once('=').is_some_and(|(key, value)| {
+        (1..=256).contains(&key.len())
+            && (1..=256).contains(&value.len())
+            && key.bytes().all(is_key)
+            && value.bytes().all(is_value)
+    })
 }
 
 /// Lower case only, as the standard has it.
@@ -89,6 +145,42 @@ mod tests {
     async fn work_knows_the_context_that_it_is_done_for() {
         let context = TraceContext::parse(SAMPLED).unwrap();
         assert_eq!(TraceContext::current(), None);
-        assert_eq!(context.scope(async { TraceContext::current() }).await, Some(context));
+        assert_eq!(context.clone().scope(async { TraceContext::current() }).await, Some(context));
+    }
+
+    /// The `tracestate` that goes on where these came in.
+    fn passed_on(states: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, HeaderValue::from_static(SAMPLED));
+        for state in states {
+            headers.append(TRACESTATE, state.parse().unwrap());
+        }
+        let mut sent = HeaderMap::new();
+        TraceContext::of_headers(&headers).expect("there is a traceparent").put_into(&mut sent);
+        assert_eq!(sent[TRACEPARENT], SAMPLED);
+        sent.get(TRACESTATE).map(|state| state.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn what_tracing_systems_added_goes_on_in_its_order() {
+        assert_eq!(passed_on(&[]), None);
+        assert_eq!(passed_on(&["rojo=00f067aa0ba902b7"]).as_deref(), Some("rojo=00f067aa0ba902b7"));
+        assert_eq!(passed_on(&["b@a=1 2 , ,", "a/b=t61rcWkgMzE"]).as_deref(), Some("b@a=1 2,a/b=t61rcWkgMzE"));
+        let long =
+            |entries: usize| (0..entries).map(|n| format!("k{n:03}={}", "v".repeat(27))).collect::<Vec<_>>().join(",");
+        assert_eq!(passed_on(&[&long(15)]), Some(long(15)));
+        assert_eq!(
+            passed_on(&[&long(20)]),
+            Some(long(15)),
+            "512 bytes of whole entries: 33 each, the last without a comma"
+        );
+    }
+
+    #[test]
+    fn a_state_that_is_none_is_left_out_and_the_trace_goes_on() {
+        let many = (0..33).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
+        for state in ["", "novalue", "=v", "k=", "K=v", "k=a=b", "k=\u{e9}", &many] {
+            assert_eq!(passed_on(&[state]), None, "{state:?}");
+        }
     }
 }

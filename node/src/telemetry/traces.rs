@@ -1,8 +1,9 @@
 //! Spans of requests, to an OTLP collector over HTTP. Without an endpoint nothing is recorded, and `traceparent` is
-//! passed on as it came; `tracestate` ends here.
+//! passed on as it came. `tracestate` is, in any case.
 //!
 //! A span holds the route, never a code or an URL. Spans that a slow or missing collector doesn't take are dropped.
 
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -92,13 +93,15 @@ impl Traces {
                 KeyValue::new("http.route", route.to_owned()),
             ]);
         // Without a parent there must be no span around it at all: even an empty one would decide that nothing is kept.
-        let around = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(remote(parent)));
+        let around =
+            parent.as_ref().map_or_else(Context::new, |parent| Context::new().with_remote_span_context(remote(parent)));
         let span = started.tracer.build_with_context(builder, &around);
         let own = span.span_context();
         let context = TraceContext {
             trace_id: u128::from_be_bytes(own.trace_id().to_bytes()),
             span_id: u64::from_be_bytes(own.span_id().to_bytes()),
             sampled: own.is_sampled(),
+            state: parent.and_then(|parent| parent.state),
         };
         RequestSpan { span: Some(span), context: Some(context) }
     }
@@ -117,8 +120,8 @@ impl Traces {
 
 impl RequestSpan {
     /// What is done for the request belongs to this.
-    pub const fn context(&self) -> Option<TraceContext> {
-        self.context
+    pub const fn context(&self) -> Option<&TraceContext> {
+        self.context.as_ref()
     }
 
     /// The request was answered with `status`.
@@ -132,10 +135,11 @@ impl RequestSpan {
     }
 }
 
-fn remote(parent: TraceContext) -> SpanContext {
+fn remote(parent: &TraceContext) -> SpanContext {
     let flags = if parent.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
     let (trace_id, span_id) = (parent.trace_id.to_be_bytes(), parent.span_id.to_be_bytes());
-    SpanContext::new(TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id), flags, true, TraceState::default())
+    let state = parent.state.as_deref().and_then(|state| TraceState::from_str(state).ok()).unwrap_or_default();
+    SpanContext::new(TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id), flags, true, state)
 }
 
 /// The client of the collector. The exporter has a thread of its own, so requests are sent from the runtime.

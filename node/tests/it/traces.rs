@@ -36,7 +36,8 @@ async fn a_request_becomes_a_span_of_the_trace_it_came_with_and_holds_no_code_an
     for flags in ["01", "00"] {
         let trace = TRACE.replace('4', if flags == "01" { "4" } else { "5" });
         let parent = format!("00-{trace}-00f067aa0ba902b7-{flags}");
-        assert_eq!(node.visitor().get_with("/zebra1", &[("traceparent", &parent)]).await.status, 302);
+        let headers = [("traceparent", parent.as_str()), ("tracestate", "rojo=00f067aa0ba902b7")];
+        assert_eq!(node.visitor().get_with("/zebra1", &headers).await.status, 302);
     }
     let trace_id = number(TRACE);
     eventually("the span arrives", || async { contains(&kept.lock().unwrap(), &trace_id) }).await;
@@ -44,6 +45,7 @@ async fn a_request_becomes_a_span_of_the_trace_it_came_with_and_holds_no_code_an
     assert!(contains(&sent, b"GET /{code}"), "a span is named by its route");
     assert!(contains(&sent, b"POST /api/v1/links"), "a request that brings no trace begins one");
     assert!(contains(&sent, &0x00f0_67aa_0ba9_02b7_u64.to_be_bytes()), "the caller's span is its parent");
+    assert!(contains(&sent, b"rojo=00f067aa0ba902b7"), "what other systems added goes along");
     assert!(!contains(&sent, b"zebra1") && !contains(&sent, b"secret.example"));
     let unsampled = number(&TRACE.replace('4', "5"));
     assert!(!contains(&sent, &unsampled), "who began the trace decided not to keep it");

@@ -24,7 +24,7 @@ use super::super::transport::{Connections, Dial};
 use super::path;
 use super::refusal::{REFUSED, Refusal, RefusalKind};
 use super::stream::{CallStream, Frames};
-use crate::ports::trace::{TRACEPARENT, TraceContext};
+use crate::ports::trace::TraceContext;
 
 /// How long making a connection may take.
 const DIALLED_WITHIN: Duration = Duration::from_secs(1);
@@ -185,7 +185,7 @@ impl Channel {
     async fn send(&self, call: Call, used: &mut Option<u64>) -> Result<Response<Incoming>, CallError> {
         let mut headers = HeaderMap::clone(&call.headers);
         if let Some(trace) = TraceContext::current() {
-            put(&mut headers, TRACEPARENT, &trace.to_string());
+            trace.put_into(&mut headers);
         }
         let request = self.address.request(call.path, headers, Either::Left(Full::new(call.body)))?;
         let open = self.connect().await?;

@@ -48,7 +48,8 @@ pub(in super::super) struct CallFrame {
     number: u64,
     /// How long its caller waits, in milliseconds.
     within_ms: u64,
-    traceparent: Option<String>,
+    /// What it is done for: a `traceparent`, and after a space the `tracestate` if there is one.
+    trace: Option<String>,
     #[serde(with = "serde_bytes")]
     body: Vec<u8>,
 }
@@ -144,9 +145,9 @@ impl CallStream {
         let (sender, mut answer) = oneshot::channel();
         let number = lock(&self.waiting).enter(sender)?;
         let _place = Place { waiting: &self.waiting, number };
-        let traceparent = TraceContext::current().map(|trace| trace.to_string());
+        let trace = TraceContext::current().map(|trace| written(&trace));
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        let call = frame(&seal(&CallFrame { number, within_ms, traceparent, body: body.into() }));
+        let call = frame(&seal(&CallFrame { number, within_ms, trace, body: body.into() }));
         tokio::select! {
             // Where the stream has ended, that is the answer.
             biased;
@@ -244,7 +245,7 @@ where
     let calls = frames(body.into_data_stream(), max_call + MAX_AROUND);
     let places = Arc::new(Semaphore::new(MAX_AT_ONCE));
     let answers = calls.map(move |call| {
-        let CallFrame { number, within_ms, traceparent, body } = unseal(&call?)?;
+        let CallFrame { number, within_ms, trace, body } = unseal(&call?)?;
         let answering = if body.len() > max_call {
             let message = format!("the message has {} bytes: {max_call} at most", body.len());
             Err(Refusal::new(RefusalKind::Message, message))
@@ -257,7 +258,7 @@ where
             let answer = match answering {
                 Ok((_place, answering)) => {
                     let answering = async {
-                        match traceparent.as_deref().and_then(TraceContext::parse) {
+                        match trace.as_deref().and_then(read_trace) {
                             Some(trace) => trace.scope(answering).await,
                             None => answering.await,
                         }
@@ -275,6 +276,15 @@ where
     });
     // Refusals are ready at once.
     Body::from_stream(answers.try_buffer_unordered(2 * MAX_AT_ONCE))
+}
+
+fn written(trace: &TraceContext) -> String {
+    trace.state.as_ref().map_or_else(|| trace.to_string(), |state| format!("{trace} {state}"))
+}
+
+fn read_trace(written: &str) -> Option<TraceContext> {
+    let (parent, state) = written.split_once(' ').unwrap_or((written, ""));
+    Some(TraceContext::parse(parent)?.with_state(state))
 }
 
 fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {

@@ -40,9 +40,11 @@ use crate::service::links::{LinkError, ListRequest};
     security((), ("bearer" = []), ("api_key" = [])),
     responses(
         (status = 201, description = "The link was created", body = LinkResponse,
-         headers(("Location" = String, description = "The short URL"))),
+         headers(("Location" = String, description = "The short URL"), ("RateLimit" = String, description = "What is \
+         left, where there is a limit"), ("RateLimit-Policy" = String, description = "How much one client may do"))),
         (status = 200, description = "An existing link was reused", body = LinkResponse,
-         headers(("Location" = String, description = "The short URL"))),
+         headers(("Location" = String, description = "The short URL"), ("RateLimit" = String, description = "What is \
+         left, where there is a limit"), ("RateLimit-Policy" = String, description = "How much one client may do"))),
         (status = 409, description = "`alias-taken`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 410, description = "`link-deleted`: the link that this request made before", body = ProblemBody,
          content_type = "application/problem+json"),

@@ -109,11 +109,15 @@ async fn calls_that_wait_together_share_a_stream_and_each_gets_its_own_answer() 
 async fn a_call_is_worked_on_for_the_trace_that_it_was_made_for() {
     const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let (_server, channel, _serving) = served(1, |_, _| {
-        Box::pin(async { Ok(TraceContext::current().map(|trace| trace.to_string()).unwrap_or_default().into()) })
+        let said = |trace: TraceContext| format!("{trace} {}", trace.state.as_deref().unwrap_or("-"));
+        Box::pin(async move { Ok(TraceContext::current().map(said).unwrap_or_default().into()) })
     })
     .await;
-    let traced = TraceContext::parse(TRACE).unwrap().scope(channel.call(call("", &[]))).await.unwrap();
-    assert_eq!(traced, TRACE);
+    let trace = TraceContext::parse(TRACE).unwrap();
+    for (trace, said) in [(trace.clone(), "-"), (trace.with_state("rojo=1,congo=2"), "rojo=1,congo=2")] {
+        let traced = trace.scope(channel.call(call("", &[]))).await.unwrap();
+        assert_eq!(traced, format!("{TRACE} {said}"));
+    }
     // The stream was opened for a trace, and yet this call is for none.
     assert_eq!(channel.call(call("", &[])).await.unwrap(), "");
 }
