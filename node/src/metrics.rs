@@ -125,13 +125,6 @@ impl Registry {
         self.gauge(name, &[])
     }
 
-    /// Describes a counter that has fractions and no labels, and registers it; `render` says that it is one.
-    fn fractional_counter(&self, name: &'static str, unit: Unit, help: &'static str) -> Gauge {
-        self.declare(name, "counter", unit, help);
-        self.recorder.describe_gauge(name.into(), Some(unit), help.into());
-        self.gauge(name, &[])
-    }
-
     fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         self.recorder.register_counter(&self.key(name, labels), &METADATA)
     }

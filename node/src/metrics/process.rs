@@ -23,14 +23,14 @@ impl ProcessMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let gauge = |name, unit, help| registry.plain_gauge(name, unit, help);
         Self {
-            cpu_seconds: registry.fractional_counter(CPU_SECONDS, Unit::Seconds, "CPU time that the process has used."),
+            cpu_seconds: cpu_seconds(registry),
             resident_bytes: gauge("process_resident_memory_bytes", Unit::Bytes, "Memory that the process occupies."),
             open_fds: gauge("process_open_fds", Unit::Count, "File descriptors in use: connections and files."),
             max_fds: gauge("process_max_fds", Unit::Count, "The most file descriptors that the process may have."),
         }
     }
 
-    /// Names the type of what the exporter takes for a gauge, because its counters are whole numbers.
+    /// Names the right type of the CPU time, which is a gauge to the exporter: its counters are whole numbers.
     pub(super) fn correct_types(text: &str) -> String {
         text.replacen(&format!("# TYPE {CPU_SECONDS} gauge\n"), &format!("# TYPE {CPU_SECONDS} counter\n"), 1)
     }
@@ -50,6 +50,13 @@ impl ProcessMetrics {
             self.max_fds.set(limit as f64);
         }
     }
+}
+
+fn cpu_seconds(registry: &Registry) -> Gauge {
+    const HELP: &str = "CPU time that the process has used.";
+    // The first declaration holds.
+    registry.declare(CPU_SECONDS, "counter", Unit::Seconds, HELP);
+    registry.plain_gauge(CPU_SECONDS, Unit::Seconds, HELP)
 }
 
 /// User and system ticks, resident pages: fields 14, 15 and 24 of `proc_pid_stat(5)`.

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header that carries it.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header that carries what tracing systems added to it.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The most entries of a `tracestate`, as the standard has it.
 const MAX_ENTRIES: usize = 32;
-/// As many bytes of a `tracestate` as the standard wants passed on; entries past it are left out.
+/// As many bytes of a `tracestate` as the standard wants passed on. Of more, long entries are left out first, then the last.
 const MAX_STATE: usize = 512;
+/// What the standard calls a long entry, in bytes.
+const LONG_ENTRY: usize = 128;
 
 /// A position in a trace: what is done next is done for this span.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,8 @@ pub struct TraceContext {
     pub span_id: u64,
     /// Whether whoever began it keeps the trace.
     pub sampled: bool,
-    /// What tracing systems added, in the form of a `tracestate`; it goes along, and says nothing here.
-    pub state: Option<Arc<str>>,
+    /// It goes along, and says nothing here.
+    state: Option<Arc<str>>,
 }
 
 tokio::task_local! {
@@ -34,6 +36,11 @@ tokio::task_local! {
 }
 
 impl TraceContext {
+    /// A position in the trace that came in with `before`, or in a new one.
+    pub fn new(trace_id: u128, span_id: u64, sampled: bool, before: Option<&Self>) -> Self {
+        Self { trace_id, span_id, sampled, state: before.and_then(|before| before.state.clone()) }
+    }
+
     /// The context in a `traceparent`; `None` if it isn't one, which says no more than that there is none.
     ///
     /// Versions to come may have more fields, and begin with the same ones.
@@ -47,7 +54,7 @@ impl TraceContext {
         let trace_id = u128::from_str_radix(trace_id, 16).ok().filter(|id| *id != 0)?;
         let span_id = u64::from_str_radix(span_id, 16).ok().filter(|id| *id != 0)?;
         let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-        Some(Self { trace_id, span_id, sampled, state: None })
+        Some(Self::new(trace_id, span_id, sampled, None))
     }
 
     /// The context in these headers, if there is one. A `tracestate` that isn't one is left out.
@@ -61,13 +68,23 @@ impl TraceContext {
     /// The same position with this `tracestate`, or without one if it isn't one.
     #[must_use]
     pub fn with_state(self, state: &str) -> Self {
-        let entries: Vec<_> = state.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
-        let is_state = entries.len() <= MAX_ENTRIES && entries.iter().all(|entry| is_entry(entry));
-        let mut kept = if is_state { entries.join(",") } else { String::new() };
-        while kept.len() > MAX_STATE {
-            kept.truncate(kept.rfind(',').unwrap_or(0));
+        let mut entries: Vec<_> = state.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+        if entries.len() > MAX_ENTRIES || !entries.iter().all(|entry| is_entry(entry)) {
+            entries.clear();
         }
-        Self { state: (!kept.is_empty()).then(|| kept.into()), ..self }
+        let length = |entries: &[&str]| entries.iter().map(|entry| entry.len() + 1).sum::<usize>().saturating_sub(1);
+        if length(&entries) > MAX_STATE {
+            entries.retain(|entry| entry.len() <= LONG_ENTRY);
+        }
+        while length(&entries) > MAX_STATE {
+            entries.pop();
+        }
+        Self { state: (!entries.is_empty()).then(|| entries.join(",").into()), ..self }
+    }
+
+    /// What tracing systems added, in the form of a `tracestate`.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
     }
 
     /// Puts the context into these headers.
@@ -104,7 +121,8 @@ fn is_entry(entry: &str) -> bool {
     let is_key = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/@".contains(&byte);
     let is_value = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
     entry.split_once('=').is_some_and(|(key, value)| {
-        (1..=256).contains(&key.len())
+        key.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && key.len() <= 256
             && (1..=256).contains(&value.len())
             && key.bytes().all(is_key)
             && value.bytes().all(is_value)
@@ -177,9 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn long_entries_are_the_first_to_be_left_out() {
+        let long = format!("long={}", "v".repeat(256));
+        let short = "rojo=1";
+        assert_eq!(passed_on(&[&long, short]), Some(format!("{long},{short}")), "there is room for both");
+        assert_eq!(passed_on(&[&long, short, &long.replace("long", "more")]).as_deref(), Some(short));
+    }
+
+    #[test]
     fn a_state_that_is_none_is_left_out_and_the_trace_goes_on() {
         let many = (0..33).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
-        for state in ["", "novalue", "=v", "k=", "K=v", "k=a=b", "k=\u{e9}", &many] {
+        for state in ["", "novalue", "=v", "k=", "K=v", "k=a=b", "_k=v", "@=v", "k=\u{e9}", &many] {
             assert_eq!(passed_on(&[state]), None, "{state:?}");
         }
     }

@@ -1,5 +1,5 @@
 //! Spans of requests, to an OTLP collector over HTTP. Without an endpoint nothing is recorded, and `traceparent` is
-//! passed on as it came. `tracestate` is, in any case.
+//! passed on as it came. What came in `tracestate` is, in any case.
 //!
 //! A span holds the route, never a code or an URL. Spans that a slow or missing collector doesn't take are dropped.
 
@@ -97,12 +97,12 @@ impl Traces {
             parent.as_ref().map_or_else(Context::new, |parent| Context::new().with_remote_span_context(remote(parent)));
         let span = started.tracer.build_with_context(builder, &around);
         let own = span.span_context();
-        let context = TraceContext {
-            trace_id: u128::from_be_bytes(own.trace_id().to_bytes()),
-            span_id: u64::from_be_bytes(own.span_id().to_bytes()),
-            sampled: own.is_sampled(),
-            state: parent.and_then(|parent| parent.state),
-        };
+        let context = TraceContext::new(
+            u128::from_be_bytes(own.trace_id().to_bytes()),
+            u64::from_be_bytes(own.span_id().to_bytes()),
+            own.is_sampled(),
+            parent.as_ref(),
+        );
         RequestSpan { span: Some(span), context: Some(context) }
     }
 
@@ -138,7 +138,7 @@ impl RequestSpan {
 fn remote(parent: &TraceContext) -> SpanContext {
     let flags = if parent.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
     let (trace_id, span_id) = (parent.trace_id.to_be_bytes(), parent.span_id.to_be_bytes());
-    let state = parent.state.as_deref().and_then(|state| TraceState::from_str(state).ok()).unwrap_or_default();
+    let state = parent.state().and_then(|state| TraceState::from_str(state).ok()).unwrap_or_default();
     SpanContext::new(TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id), flags, true, state)
 }
 

@@ -50,6 +50,13 @@ async fn no_qr_code_leads_nowhere_and_wishes_that_cannot_be_met_are_refused() {
     }
     let crowded = visitor.get(&format!("/api/v1/links/{long}/qr?format=png&size=32&level=high")).await;
     assert!(crowded.problem(400, "invalid-query").contains("at least"), "{crowded:?}");
+    let mut modules = Vec::new();
+    for level in ["low", "medium", "quartile", "high"] {
+        let svg = visitor.get(&format!("/api/v1/links/{long}/qr?level={level}")).await.text().to_owned();
+        let view = svg.split_once("viewBox=\"0 0 ").unwrap().1;
+        modules.push(view.split(' ').next().unwrap().parse::<u32>().unwrap());
+    }
+    assert!(modules.is_sorted_by(|less, more| less < more), "more correction takes more modules: {modules:?}");
     node.client().delete("/api/v1/links/wished").await;
     visitor.get("/api/v1/links/wished/qr").await.problem(410, "link-deleted");
 }

@@ -279,7 +279,7 @@ where
 }
 
 fn written(trace: &TraceContext) -> String {
-    trace.state.as_ref().map_or_else(|| trace.to_string(), |state| format!("{trace} {state}"))
+    trace.state().map_or_else(|| trace.to_string(), |state| format!("{trace} {state}"))
 }
 
 fn read_trace(written: &str) -> Option<TraceContext> {

@@ -109,7 +109,7 @@ async fn calls_that_wait_together_share_a_stream_and_each_gets_its_own_answer() 
 async fn a_call_is_worked_on_for_the_trace_that_it_was_made_for() {
     const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let (_server, channel, _serving) = served(1, |_, _| {
-        let said = |trace: TraceContext| format!("{trace} {}", trace.state.as_deref().unwrap_or("-"));
+        let said = |trace: TraceContext| format!("{trace} {}", trace.state().unwrap_or("-"));
         Box::pin(async move { Ok(TraceContext::current().map(said).unwrap_or_default().into()) })
     })
     .await;
