@@ -139,7 +139,10 @@ impl Registry {
 
     fn declare(&self, name: &'static str, kind: &'static str, unit: Unit, help: &'static str) {
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
-        declared.entry(name).or_insert_with(|| Declared { kind, unit, help, labels: BTreeSet::new() });
+        let known = declared.entry(name).or_insert_with(|| Declared { kind, unit, help, labels: BTreeSet::new() });
+        let is_same = known.kind == kind && known.unit == unit && known.help == help;
+        drop(declared);
+        assert!(is_same, "{name} is declared twice, and not alike");
     }
 
     fn key(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Key {

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use stint_idgen::Key;
 
@@ -24,10 +25,14 @@ const FLOOR_KEPT: Duration = Duration::from_mins(1);
 /// How long a link that wasn't there is taken to be missing without looking again. It may have been created elsewhere.
 const MISSING_FOR: Duration = Duration::from_secs(1);
 
+/// Up to so many bytes of URL, title and tags a link counts as one. Longer ones count as several, so that memory is bounded
+/// whatever is shortened.
+const ORDINARY: usize = 256;
+
 /// Links, aliases and targets in this process's memory.
 #[derive(Debug)]
 pub struct MemoryLinkCache {
-    links: Cache<Key, Entry>,
+    links: Cache<Key, Entry, BySize>,
     /// Keys without a link, and since when.
     missing: Cache<Key, Duration>,
     aliases: Cache<Alias, Key>,
@@ -43,6 +48,10 @@ struct Entry {
     stored_at: Duration,
 }
 
+/// How many links an entry counts as.
+#[derive(Clone, Copy, Debug)]
+struct BySize;
+
 #[derive(Debug, Default)]
 struct Floors {
     versions: HashMap<Key, i64>,
@@ -50,10 +59,11 @@ struct Floors {
 }
 
 impl MemoryLinkCache {
-    /// A cache of at most `entries` links (and as many aliases and targets), each remembered for at most `ttl`.
+    /// A cache of at most `entries` ordinary links, fewer long ones (and as many aliases and targets), each remembered for at
+    /// most `ttl`.
     pub fn new(entries: usize, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
         Self {
-            links: Cache::new(entries),
+            links: Cache::with_weighter(entries, entries as u64, BySize),
             missing: Cache::new(entries),
             aliases: Cache::new(entries),
             targets: Cache::new(entries),
@@ -71,6 +81,15 @@ impl MemoryLinkCache {
     fn put(&self, link: &Arc<Link>) {
         self.links.insert(link.key, Entry { link: Arc::clone(link), stored_at: self.clock.monotonic() });
         self.missing.remove(&link.key);
+    }
+}
+
+impl Weighter<Key, Entry> for BySize {
+    fn weight(&self, _: &Key, entry: &Entry) -> u64 {
+        let Some(content) = &entry.link.content else { return 1 };
+        let title = content.title.as_ref().map_or(0, |title| title.as_str().len());
+        let tags: usize = content.tags.iter().map(str::len).sum();
+        1 + ((content.url.as_str().len() + title + tags) / ORDINARY) as u64
     }
 }
 
@@ -171,6 +190,8 @@ impl LinkCache for MemoryLinkCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::label::Tags;
+    use crate::domain::link::LinkContent;
     use crate::domain::timestamp::UnixMs;
     use crate::ports::clock::ManualClock;
 
@@ -198,6 +219,30 @@ mod tests {
         assert!(cache.link(link(1).key).is_some());
         clock.advance(Duration::from_secs(1));
         assert!(cache.link(link(1).key).is_none());
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_there_is_room_for() {
+        let (cache, _) = cache();
+        for number in 1..=10_000 {
+            let key = Key::new(number).unwrap();
+            cache.remember(&Arc::new(Link { key, ..Link::clone(&link(1)) }));
+        }
+        let kept = (1..=10_000).filter(|&number| cache.link(Key::new(number).unwrap()).is_some()).count();
+        assert!((50..=100).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn long_links_take_the_room_of_several() {
+        let (cache, _) = cache();
+        let url = format!("https://example.com/{}", "x".repeat(10 * ORDINARY)).parse().unwrap();
+        let content = LinkContent { url, expires_at: None, limit: None, title: None, tags: Tags::default() };
+        for number in 1..=1000 {
+            let key = Key::new(number).unwrap();
+            cache.remember(&Arc::new(Link { key, content: Some(content.clone()), ..Link::clone(&link(1)) }));
+        }
+        let kept = (1..=1000).filter(|&number| cache.link(Key::new(number).unwrap()).is_some()).count();
+        assert!((1..=10).contains(&kept), "{kept}");
     }
 
     #[test]

@@ -128,8 +128,8 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
     fit.then(|| id.to_owned())
 }
 
-/// Server errors are logged once, here.
-fn log(problem: &Problem, id: &str, trace: Option<&TraceContext>) {
+/// Server errors are logged once, here; of those of a bulk request's rows the first.
+pub(super) fn log(problem: &Problem, id: &str, trace: Option<&TraceContext>) {
     // An overload is counted in the metrics; a line for each refusal would be a load of its own.
     if problem.kind().status().is_server_error() && problem.kind() != ProblemKind::Overloaded {
         let kind = problem.kind().slug();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use metrics::{Gauge, Unit};
+use metrics::{Gauge, Recorder as _, Unit};
 use rustix::param::{clock_ticks_per_second, page_size};
 
 use super::Registry;
@@ -54,9 +54,9 @@ impl ProcessMetrics {
 
 fn cpu_seconds(registry: &Registry) -> Gauge {
     const HELP: &str = "CPU time that the process has used.";
-    // The first declaration holds.
     registry.declare(CPU_SECONDS, "counter", Unit::Seconds, HELP);
-    registry.plain_gauge(CPU_SECONDS, Unit::Seconds, HELP)
+    registry.recorder.describe_gauge(CPU_SECONDS.into(), Some(Unit::Seconds), HELP.into());
+    registry.gauge(CPU_SECONDS, &[])
 }
 
 /// User and system ticks, resident pages: fields 14, 15 and 24 of `proc_pid_stat(5)`.

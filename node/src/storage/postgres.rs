@@ -44,6 +44,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How long an answer is waited for: longer than the server works on one, so that only a server that is cut off, or
 /// stands still, is given up.
 const ANSWERED_WITHIN: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(1));
+/// How long a replica's answer is waited for where the primary can be asked instead: one that stands still leaves the
+/// rotation seconds later.
+const COPY_ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 
 type PgTransaction = Transaction<'static, Postgres>;
 

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgPool;
 use stint_idgen::Key;
 
 use super::row::{self, LinkRow, decode, find, owner_id, place};
-use super::{ANSWERED_WITHIN, PgStore, silence};
+use super::{ANSWERED_WITHIN, COPY_ANSWERED_WITHIN, PgStore, silence};
 use crate::domain::access::OwnerId;
 use crate::domain::alias::Alias;
 use crate::domain::link::Link;
@@ -67,7 +68,8 @@ impl LinkStore for PgStore {
     async fn find_copy(&self, key: Key) -> Result<Option<Link>, StoreError> {
         match self.servers.replica() {
             Some(replica) => {
-                Ok(patiently(find_links(replica, vec![key.get()])).await.ok().and_then(|mut links| links.remove(&key)))
+                let found = self.copied(find_links(replica, vec![key.get()])).await;
+                Ok(found.ok().and_then(|mut links| links.remove(&key)))
             }
             None => self.find(key).await,
         }
@@ -77,7 +79,7 @@ impl LinkStore for PgStore {
     async fn find_alias(&self, alias: &Alias) -> Result<Option<Key>, StoreError> {
         let alias = alias.as_str();
         if let Some(replica) = self.servers.replica()
-            && let Ok(found) = patiently(find_aliases(replica, vec![alias.to_owned()])).await
+            && let Ok(found) = self.copied(find_aliases(replica, vec![alias.to_owned()])).await
             && let Some(key) = found.get(alias)
         {
             return Ok(Some(*key));
@@ -149,9 +151,15 @@ impl PgStore {
             answer => return answer,
         };
         match self.servers.replica() {
-            Some(replica) => patiently(work(replica)).await.map_err(|_| error),
+            Some(replica) => within(ANSWERED_WITHIN, work(replica)).await.map_err(|_| error),
             None => Err(error),
         }
+    }
+
+    /// A replica's answer, if it comes in time: there is less of it while the primary can be asked.
+    async fn copied<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let patience = if self.servers.primary().is_ok() { COPY_ANSWERED_WITHIN } else { ANSWERED_WITHIN };
+        within(patience, work).await
     }
 }
 
@@ -200,7 +208,6 @@ async fn list_by_owner(
     Ok(rows)
 }
 
-/// Waits for a replica's answer.
-async fn patiently<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(ANSWERED_WITHIN, work).await.unwrap_or_else(|_| Err(silence()))
+async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| Err(silence()))
 }

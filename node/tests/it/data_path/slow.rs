@@ -64,7 +64,7 @@ async fn a_slow_database_slows_no_cached_redirect_and_what_waits_is_bounded() {
             times[times.len() / 2]
         };
         let (answers, median) = tokio::join!(creating, following);
-        assert!(median < SLOW, "redirects waited for the database: {median:?}");
+        assert!(median < SLOW / 4, "redirects waited for the database, or for those who do: {median:?}");
         [Answered::Created, Answered::RefusedAtOnce].map(|it| answers.iter().filter(|answer| **answer == it).count())
     };
     line.slow_down(SLOW);

@@ -1,6 +1,7 @@
 //! Every source of ids: the real URLs through three nodes at once, all exact, no key twice.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
@@ -96,20 +97,40 @@ async fn no_key_is_repeated_when_the_sentinels_promote_a_replica_that_missed_wri
     let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
     let nodes = fleet.serve_small_blocks(&[("STINT_IDS__SOURCE", "redis"), ("REDIS_URL", &url)]).await;
     let clients: Vec<_> = nodes.iter().map(Program::client).collect();
-    let created = async |round: &'static str| {
-        let body = |n| json!({ "url": format!("https://example.com/{round}/{n}"), "reuse": false });
-        in_parallel(12, 0..90, async |n| create_in_the_end(&clients[n % 3], &body(n)).await).await
+    let stage = AtomicUsize::new(0);
+    let created: [AtomicUsize; 3] = Default::default();
+    // Goes on, without a pause, from the first stage to the last.
+    let creating = in_parallel(12, 0..12, async |worker| {
+        let mut codes = Vec::new();
+        for n in (worker..).step_by(12) {
+            let stage = stage.load(Ordering::Relaxed);
+            if created[2].load(Ordering::Relaxed) > 90 {
+                break;
+            }
+            let body = json!({ "url": format!("https://example.com/{n}"), "reuse": false });
+            codes.push(create_in_the_end(&clients[n % 3], &body).await);
+            created[stage].fetch_add(1, Ordering::Relaxed);
+        }
+        codes
+    });
+    let some_in = async |stage: usize| {
+        eventually("some creates", || async { created[stage].load(Ordering::Relaxed) > 60 }).await;
     };
-    let mut codes = created("before").await;
-    // What lies in the connection's buffers would still reach it.
-    replica.pause();
-    assert_eq!(fleet.redis.ask(&["CLIENT", "KILL", "TYPE", "replica"]), "1");
-    codes.extend(created("missed").await);
-    fleet.redis.kill();
-    replica.resume();
-    eventually("the replica is promoted", || async { replica.ask(&["INFO", "replication"]).contains("role:master") })
-        .await;
-    codes.extend(created("after").await);
+    let failing_over = async {
+        some_in(0).await;
+        // What lies in the connection's buffers would still reach it.
+        replica.pause();
+        assert_eq!(fleet.redis.ask(&["CLIENT", "KILL", "TYPE", "replica"]), "1");
+        stage.store(1, Ordering::Relaxed);
+        some_in(1).await;
+        fleet.redis.kill();
+        replica.resume();
+        let promoted = || async { replica.ask(&["INFO", "replication"]).contains("role:master") };
+        eventually("the replica is promoted", promoted).await;
+        stage.store(2, Ordering::Relaxed);
+    };
+    let (codes, ()) = tokio::join!(creating, failing_over);
+    let codes: Vec<_> = codes.into_iter().flatten().collect();
     assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len(), "no key twice");
     assert!(counted(&nodes, "stint_id_source_repairs_total{source=\"redis\"}").await > 0, "what was lost is told");
 }
@@ -122,7 +143,8 @@ async fn one_request_creates_the_real_urls_and_needs_little_memory() {
     let memory = async || admin.sample::<f64>("process_resident_memory_bytes").await.expect("it is measured") / 1e6;
     create(&client, "https://example.com/there-already").await;
     let before = memory().await;
-    let urls = real_urls();
+    // 80 MB of them: more than the node may take.
+    let urls: Vec<_> = real_urls().iter().map(|url| format!("{url}/#{}", "long".repeat(1000))).collect();
     let there = json!({ "url": "https://example.com/there-already" }).to_string() + "\n";
     let rows: String = urls.iter().map(|url| json!({ "url": url, "reuse": false }).to_string() + "\n").collect();
     let body = format!("{there}no json\n{rows}");
@@ -143,6 +165,6 @@ async fn one_request_creates_the_real_urls_and_needs_little_memory() {
         assert_eq!(followed(&other, result["code"].as_str().expect("a code")).await, *url);
     })
     .await;
-    println!("20,002 rows: from {before:.0} MB to {after:.0} MB");
-    assert!(after - before < 60.0, "from {before} MB to {after} MB");
+    println!("20,002 rows, 80 MB: from {before:.0} MB to {after:.0} MB");
+    assert!(after - before < 75.0, "from {before} MB to {after} MB");
 }

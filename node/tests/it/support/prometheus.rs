@@ -90,11 +90,12 @@ impl Prometheus {
     }
 
     /// The names of the alerts that fire.
-    pub(crate) async fn firing(&self) -> Vec<String> {
+    pub(crate) async fn firing(&self) -> Vec<(String, String)> {
         let answer = self.client.get("/api/v1/alerts").await.json();
         let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
         let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
-        firing.filter_map(|alert| alert["labels"]["alertname"].as_str().map(str::to_owned)).collect()
+        let label = |alert: &Value, name: &str| alert["labels"][name].as_str().map(str::to_owned);
+        firing.filter_map(|alert| Some((label(alert, "alertname")?, label(alert, "severity")?))).collect()
     }
 }
 

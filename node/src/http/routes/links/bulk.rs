@@ -31,9 +31,11 @@ use crate::domain::link::Link;
 use crate::http::error::documented::{AccessProblems, BodyProblems, ServerProblems};
 use crate::http::error::{Problem, ProblemBody, ProblemKind};
 use crate::http::extract::{Creator, content_type, idempotency_key, object, wrong_content_type};
+use crate::http::layers::log;
 use crate::http::limits::{retry_after, show_standing};
 use crate::http::state::{Api, RequestId};
 use crate::ports::link_store::Idempotency;
+use crate::ports::trace::TraceContext;
 use crate::service::limits::{Excess, Standing};
 
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
@@ -169,6 +171,7 @@ pub(in crate::http) async fn create_links(
     let rows = arriving.into_rows().enumerate().ready_chunks(ADMITTED_TOGETHER);
     let rows = rows.then(move |rows| Arc::clone(&admitting).admit(rows)).flat_map(stream::iter);
     let mut outcomes: Vec<_> = rows.map(|(index, row)| bulk.outcome(index, row)).buffered(IN_FLIGHT).collect().await;
+    log_first_failure(&outcomes, &request_id);
     match outcomes.as_mut_slice() {
         // Nothing came of it at all: that is the whole request's mistake.
         [Outcome::Failed(problem)] if is_about_the_body(problem) => Err((**problem).clone()),
@@ -319,6 +322,17 @@ impl Bulk {
             request_hash: Sha256::digest(request.canonical()).into(),
         });
         super::created(&self.api, request.validate(self.creator.owner, idempotency)?).await
+    }
+}
+
+/// A line for all rows that failed by the server's fault: they have one cause, or many of the same kind.
+fn log_first_failure(outcomes: &[Outcome], RequestId(id): &RequestId) {
+    let mut failed = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Failed(problem) => Some(&**problem),
+        Outcome::Done { .. } | Outcome::Limited => None,
+    });
+    if let Some(first) = failed.find(|problem| problem.kind().status().is_server_error()) {
+        log(first, id, TraceContext::current().as_ref());
     }
 }
 
