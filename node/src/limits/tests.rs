@@ -177,12 +177,16 @@ async fn a_clock_that_was_set_back_keeps_nobody_out_for_longer_than_two_periods(
     for kept in ["99999999999999999", "-1", "nonsense"] {
         redis.ask(&["SET", "test:rate:create:400000001", kept]);
         let since = Instant::now();
-        while limiter.take(SOMEBODY, 1).await.granted == 0 {
+        loop {
+            // While Redis is slow the node counts for itself, and what is there may end meanwhile.
+            let granted = limiter.take(SOMEBODY, 1).await.granted;
+            let back = redis.ask(&["GET", "test:rate:create:400000001"]).parse::<u64>();
+            let now: u64 = redis.ask(&["TIME"]).lines().next().unwrap().parse().unwrap();
+            if granted > 0 && back.is_ok_and(|back| back < (now + 3) * 1_000_000) {
+                break;
+            }
             assert!(since.elapsed() < DEADLINE, "{kept}: it never comes back");
         }
-        let back: u64 = redis.ask(&["GET", "test:rate:create:400000001"]).parse().expect("Redis has granted it");
-        let now: u64 = redis.ask(&["TIME"]).lines().next().unwrap().parse().unwrap();
-        assert!(back < (now + 3) * 1_000_000, "{kept}: {back}");
     }
 }
 
