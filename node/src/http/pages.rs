@@ -10,7 +10,8 @@ pub(super) const HTML: HeaderValue = HeaderValue::from_static("text/html; charse
 
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#222}\
 h1{font-size:1.4rem}code,a{overflow-wrap:anywhere}pre{background:#f4f4f4;padding:.8rem;overflow-x:auto}\
-input,button{font:inherit;padding:.4rem .6rem}input{width:70%}img{width:12rem;margin:1rem 0}footer{margin-top:3rem;color:#777;font-size:.85rem}";
+input,button{font:inherit;padding:.4rem .6rem}input{width:70%}img{width:12rem;margin:1rem 0}\
+footer{margin-top:3rem;color:#777;font-size:.85rem}";
 
 /// Whether the client is a browser that wants a page.
 pub(super) fn wants_html(headers: &HeaderMap) -> bool {

@@ -59,9 +59,8 @@ impl TraceContext {
 
     /// The context in these headers, if there is one. A `tracestate` that isn't one is left out.
     pub fn of_headers(headers: &HeaderMap) -> Option<Self> {
-        let text = |value: &'_ HeaderValue| value.to_str().ok().map(str::to_owned);
         let context = Self::parse(headers.get(TRACEPARENT)?.to_str().ok()?)?;
-        let states: Option<Vec<_>> = headers.get_all(TRACESTATE).iter().map(text).collect();
+        let states: Option<Vec<_>> = headers.get_all(TRACESTATE).iter().map(|state| state.to_str().ok()).collect();
         Some(context.with_state(&states.unwrap_or_default().join(",")))
     }
 

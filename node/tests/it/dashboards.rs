@@ -50,9 +50,9 @@ fn queries() -> Vec<(String, String)> {
 }
 
 /// Creates and follows links, draws ids, and asks for what is not there, without end.
-async fn load(nodes: Vec<Client>, pause: Duration) {
+async fn load(nodes: Vec<Client>) {
     let orders = json!({ "namespace": "orders", "count": 10 });
-    let mut pace = tokio::time::interval(pause);
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
     nodes[0].post("/api/v1/namespaces", &json!({ "name": "orders" })).await;
     nodes[0].post("/api/v1/namespaces", &json!({ "name": "few", "quota": 10 })).await;
     for number in 0_u64.. {
@@ -100,7 +100,7 @@ async fn every_panel_has_data_under_load_and_alerts_fire_when_their_fault_is_the
     let prometheus = Prometheus::start(&jobs).await;
     let clients: Vec<_> = (0..2).map(|node| fleet.client(node)).collect();
     let mut loads = JoinSet::new();
-    loads.spawn(load(clients.clone(), Duration::from_millis(50)));
+    loads.spawn(load(clients.clone()));
 
     let (of_trouble, of_load): (Vec<_>, Vec<_>) =
         queries().into_iter().partition(|(_, query)| OF_TROUBLE.iter().any(|part| query.contains(part)));

@@ -77,12 +77,18 @@ async fn a_replica_that_stands_still_holds_nobody_up_until_that_is_noticed() {
         eventually("the replicas have the links", has_all).await;
     }
     let (client, admin) = (fleet.client(1), fleet.nodes[1].admin_client());
+    eventually("both are in the rotation", || async {
+        let metrics = admin.get("/metrics").await;
+        let is_read = |line: &&str| line.starts_with("stint_db_replica_in_rotation") && line.ends_with(" 1");
+        metrics.text().lines().filter(is_read).count() == 2
+    })
+    .await;
     let (first, rest) = codes.split_at(4);
     for code in first {
         followed(&client, code).await;
     }
     let by_replicas = admin.sample::<u64>("stint_redirects_total{tier=\"replica\",outcome=\"found\"}").await;
-    assert_eq!(by_replicas, Some(4), "both are in the rotation");
+    assert_eq!(by_replicas, Some(4), "both are read");
     fleet.replicas[1].pause();
     let times = in_parallel(rest.len(), rest, async |code| {
         let since = Instant::now();
